@@ -1,0 +1,278 @@
+//! What a valid configuration is made of.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use crate::{JqKeys, Prefix, Secret};
+
+/// One valid YAML file. Only [`crate::load`] makes one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    pub data_dir: PathBuf,
+    /// One ceiling for all buffers, in bytes.
+    pub memory: u64,
+    pub account: AccountId,
+    pub api: SocketAddr,
+    pub admin: SocketAddr,
+    /// `None`: loopback only, any well-formed signature is accepted.
+    pub credentials: Option<Vec<Credential>>,
+    /// Inherited by every S3 destination and by streams made through the API.
+    pub s3: Option<S3Connection>,
+    /// What a Lambda ARN in an API request means here.
+    pub lambda: BTreeMap<String, Plugin>,
+    /// What a Glue table (`database.table`) in an API request means here.
+    pub glue: BTreeMap<String, Schema>,
+    pub delivery_streams: Vec<DeliveryStream>,
+}
+
+/// Twelve digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountId(pub(crate) Arc<str>);
+
+/// 1 to 64 of `[a-zA-Z0-9_.-]`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamName(pub(crate) Arc<str>);
+
+/// Who may call.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+}
+
+/// How an S3-compatible store is reached. `None` of endpoint means AWS itself; `None` of keys means the ordinary chain.
+#[derive(Clone, Debug)]
+pub struct S3Connection {
+    pub endpoint: Option<url::Url>,
+    pub region: String,
+    pub keys: Option<S3Keys>,
+    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`. Default: true with an endpoint.
+    pub path_style: bool,
+}
+
+/// Static credentials.
+#[derive(Clone, Debug)]
+pub struct S3Keys {
+    pub access_key_id: Secret,
+    pub secret_access_key: Secret,
+    pub session_token: Option<Secret>,
+}
+
+/// A delivery stream whose parts fit together. [`DeliveryStream::new`] is the only way to one, for YAML and for the API.
+#[derive(Clone, Debug)]
+pub struct DeliveryStream(pub(crate) DeliveryStreamSpec);
+
+impl Deref for DeliveryStream {
+    type Target = DeliveryStreamSpec;
+    fn deref(&self) -> &DeliveryStreamSpec {
+        &self.0
+    }
+}
+
+/// The parts of a delivery stream, each valid by itself.
+#[derive(Clone, Debug)]
+pub struct DeliveryStreamSpec {
+    pub name: StreamName,
+    /// Pinned region, or any that the client signs for.
+    pub region: Option<String>,
+    pub buffering: Buffering,
+    pub processing: Processing,
+    pub partitioning: Option<Partitioning>,
+    pub format: Format,
+    pub destination: Destination,
+    /// In object names; "1" until an update.
+    pub version_id: u64,
+}
+
+/// What is wrong between the parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecProblem {
+    /// YAML path below the delivery stream, such as `destination.s3.prefix`.
+    pub path: &'static str,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// When a chunk is cut: whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffering {
+    /// Bytes after the transform and before encoding.
+    pub size: u64,
+    /// Since the first record of the buffer.
+    pub interval: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Processing {
+    /// In order; the second sees what the first answered.
+    pub plugins: Vec<Plugin>,
+    /// A newline after each record of a line format.
+    pub append_delimiter: bool,
+}
+
+/// One WASM plugin and its limits.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    pub path: PathBuf,
+    pub sha256: Option<[u8; 32]>,
+    pub config: BTreeMap<String, String>,
+    /// Bytes of linear memory.
+    pub memory: u64,
+    /// CPU time per batch.
+    pub cpu_per_batch: Duration,
+    pub on_error: OnError,
+    /// The ARN it was named by in an API request.
+    pub arn: Option<String>,
+}
+
+/// What a trap or an exceeded limit means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The one record goes to the error output.
+    FailRecord,
+    /// The delivery stream waits, with an alarm, until the plugin is repaired.
+    Stop,
+}
+
+#[derive(Clone, Debug)]
+pub struct Partitioning {
+    /// Keys by jq, if any.
+    pub jq: Option<JqKeys>,
+    pub partitions_max: u32,
+}
+
+#[derive(Clone, Debug)]
+pub enum Format {
+    Lines { compression: LineCompression },
+    Parquet(Parquet),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineCompression {
+    None,
+    Gzip,
+}
+
+#[derive(Clone, Debug)]
+pub struct Parquet {
+    pub schema: Schema,
+    pub compression: ParquetCompression,
+    /// Bytes before encoding.
+    pub row_group: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParquetCompression {
+    None,
+    Snappy,
+    Gzip,
+    Zstd,
+    Lz4,
+}
+
+/// Columns in the order they were written; names are lower case and distinct; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    pub(crate) columns: Vec<Column>,
+}
+
+impl Schema {
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    pub kind: ColumnKind,
+}
+
+/// Glue's names. All columns are optional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    Boolean,
+    Tinyint,
+    Smallint,
+    Int,
+    Bigint,
+    Float,
+    Double,
+    String,
+    Binary,
+    Date,
+    Timestamp,
+    Decimal { precision: u8, scale: i8 },
+}
+
+/// Where the objects go.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    File { directory: PathBuf, naming: Naming },
+    S3 { bucket: String, connection: S3Connection, naming: Naming },
+}
+
+impl Destination {
+    #[must_use]
+    pub fn naming(&self) -> &Naming {
+        match self {
+            Destination::File { naming, .. } | Destination::S3 { naming, .. } => naming,
+        }
+    }
+}
+
+/// How objects and error objects are called.
+#[derive(Clone, Debug)]
+pub struct Naming {
+    pub prefix: Prefix,
+    pub error_output_prefix: Prefix,
+    pub time_zone: Tz,
+    /// Replaces the format's own extension; begins with a dot.
+    pub file_extension: Option<String>,
+}
+
+impl StreamName {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<StreamName> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        ((1..=64).contains(&text.len()) && text.bytes().all(allowed)).then(|| StreamName(text.into()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl AccountId {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<AccountId> {
+        (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| AccountId(text.into()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
