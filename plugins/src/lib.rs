@@ -1,9 +1,30 @@
 //! WebAssembly in Lambda's place: loads plugins, keeps them within their limits, and answers for every record.
+//!
+//! [`Host`] compiles a component and checks that it is one of ours; [`LoadedPlugin`] is the result, shared by whoever
+//! needs instances of it; [`Chain`] runs the plugins of one delivery stream one after the other. The invariant: n records
+//! in, n outcomes out, whatever the guest does. A guest has no file, network, clock or randomness.
+
+mod bindings;
+mod cache;
+mod chain;
+mod guest;
+mod host;
+mod load;
+mod loaded;
+mod processor;
+mod ticker;
+mod voice;
 
 use std::fmt;
 
 use bytes::Bytes;
 use hydrant_record::{Timestamp, Unit};
+
+pub use cache::CacheError;
+pub use chain::Chain;
+pub use host::{Host, HostError, HostOptions};
+pub use load::LoadError;
+pub use loaded::{LoadedPlugin, PluginInfo};
 
 /// One record on its way into a transform.
 #[derive(Clone, Debug)]
@@ -26,10 +47,17 @@ pub struct SourceMeta {
 /// The verdict on one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Ok { data: Bytes, partition_keys: Vec<(String, String)> },
+    Ok {
+        data: Bytes,
+        partition_keys: Vec<(String, String)>,
+    },
     /// Only a plugin may say this. It is counted.
     Dropped,
-    ProcessingFailed { code: FailureCode, message: String, plugin: PluginName },
+    ProcessingFailed {
+        code: FailureCode,
+        message: String,
+        plugin: PluginName,
+    },
 }
 
 /// Firehose's code for an error record.
