@@ -1,6 +1,9 @@
 """A MinIO server of the test's own, by tests/servers/minio; and its buckets through boto3."""
 
+import os
 import subprocess
+import urllib.request
+from pathlib import Path
 
 import boto3
 import botocore.config
@@ -26,6 +29,7 @@ class Minio:
     def __init__(self, directory):
         self.directory = directory
         self.endpoint = None
+        self.again = None
 
     def start(self):
         done = subprocess.run([SCRIPT, "start", self.directory], stdout=subprocess.PIPE, text=True, check=True, timeout=900)
@@ -33,7 +37,34 @@ class Minio:
         self.endpoint = answers["endpoint"]
         return self
 
+    def start_again_at(self, endpoint):
+        """The same data on the same port: the script picks a free port, so here the server is started on the known one."""
+        binary = subprocess.run(
+            [SCRIPT.with_name("install-minio")], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.strip()
+        directory = Path(self.directory)
+        with open(directory / "minio.log", "ab") as log:
+            process = subprocess.Popen(
+                [binary, "server", "--quiet", "--address", endpoint.removeprefix("http://"), directory / "data"],
+                env={**os.environ, "MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off"},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        self.again = process
+        self.endpoint = endpoint
+        hydrant.wait_until("MinIO lives again", self.is_alive)
+
+    def is_alive(self):
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/minio/health/live", timeout=2) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
     def stop(self):
+        if self.again is not None:
+            self.again.terminate()
+            self.again.wait(30)
+            self.again = None
         subprocess.run([SCRIPT, "stop", self.directory], check=True, timeout=60)
 
     @property
