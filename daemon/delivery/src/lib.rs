@@ -1,1 +1,25 @@
-//! hydrant-delivery
+//! Exactly one object per record, by an outbox: gather, transform, partition, encode, stage, send, settle.
+//!
+//! Everything a chunk will send is staged and synced, names included, before its first byte leaves; a retry or a restart sends
+//! those very bytes under those very names. So nothing is recomputed after a crash, and clocks, plugins, encoders and the
+//! YAML may all differ by then. Read [`pipeline`](Pipeline) first, then `plan`, `gather`, `stage`, `send`.
+
+mod accounting;
+mod gather;
+mod group;
+mod journal;
+mod manifest;
+mod name;
+mod originals;
+mod pipeline;
+mod plan;
+mod retry;
+mod send;
+mod spool;
+mod stage;
+
+pub use accounting::{Accounting, Counts};
+pub use journal::JournalError;
+pub use manifest::ManifestError;
+pub use pipeline::{DeliveryError, Pipeline, PipelineParts, StartError, Status, backlog};
+pub use send::SendError;

@@ -1,0 +1,59 @@
+//! Where every unit went. Invariant: `stored = delivered + error output + dropped by a plugin + backlog`, at any moment.
+
+use serde::{Deserialize, Serialize};
+
+/// Verdicts on units of a chunk, or of all chunks that are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// In objects at the destination.
+    pub delivered: u64,
+    /// In error objects.
+    pub failed: u64,
+    /// By a plugin's verdict; nothing else drops.
+    pub dropped: u64,
+}
+
+impl Counts {
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.delivered + self.failed + self.dropped
+    }
+
+    pub(crate) fn add(&mut self, other: Counts) {
+        self.delivered += other.delivered;
+        self.failed += other.failed;
+        self.dropped += other.dropped;
+    }
+}
+
+/// The accounting line of one delivery stream, in units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Accounting {
+    /// Records that were durable in the log since this delivery stream began.
+    pub stored: u64,
+    pub delivered: u64,
+    pub failed: u64,
+    pub dropped: u64,
+    pub backlog: u64,
+}
+
+impl Accounting {
+    /// `cursor` and `last` count from the stream's origin.
+    pub(crate) fn new(settled: Counts, cursor: u64, last: u64) -> Accounting {
+        let last = last.max(cursor);
+        Accounting {
+            stored: last,
+            delivered: settled.delivered,
+            failed: settled.failed,
+            dropped: settled.dropped,
+            backlog: last - cursor,
+        }
+    }
+
+    /// Whether the line adds up. It always must; a stream where it does not is an alarm.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.stored == self.delivered + self.failed + self.dropped + self.backlog
+    }
+}

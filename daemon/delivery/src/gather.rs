@@ -1,0 +1,201 @@
+//! Hops 4 to 6: the next records of the tail, through the plugins, into the spool by their objects' groups.
+//!
+//! Invariant: a chunk is a contiguous range of LSNs, and every one of them is in exactly one group or counted as dropped.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hydrant_config::{DeliveryStreamSpec, Partition};
+use hydrant_disk::Disk;
+use hydrant_plugins::{Input, Outcome, Transform, TransformError};
+use hydrant_record::{Batch, Epoch, Lsn, Timestamp, Unit};
+use hydrant_shardlog::{Clock, ReadError, Tail};
+
+use crate::group::{Failure, Group, Partitioner};
+use crate::spool::Spool;
+
+/// One call of the plugins sees about this much, as one call of Lambda would.
+const BATCH_BYTES: usize = 1 << 20;
+/// A chunk is cut here whatever the buffering hints say, so that its staged file stays of a size that can be moved.
+const CHUNK_BYTES_MAX: u64 = 1 << 30;
+
+/// A chunk before it is encoded.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    pub(crate) from: Lsn,
+    pub(crate) to: Lsn,
+    pub(crate) epoch: Epoch,
+    pub(crate) oldest: Timestamp,
+    pub(crate) dropped: u64,
+    /// Transformed bytes, which is what `buffering.size` counts.
+    pub(crate) bytes: u64,
+    pub(crate) spool: Spool,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The tail has no more; wait for records or for the interval.
+    CaughtUp,
+    /// There is more to gather.
+    Gathered,
+    /// The chunk has its size.
+    Full,
+}
+
+/// Nothing is lost by any of them: the chunk is thrown away and gathered again from the cursor.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GatherError {
+    #[error("cannot read the log")]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Transform(#[from] TransformError),
+    #[error("cannot write the spool")]
+    Spool(#[from] io::Error),
+}
+
+pub(crate) struct Gatherer {
+    stream: Arc<DeliveryStreamSpec>,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    spool_path: PathBuf,
+    tail: Tail,
+    transform: Option<Box<dyn Transform>>,
+    partitioner: Partitioner,
+    /// Lowered while the disk is full, so that a smaller chunk can get through.
+    chunk_bytes_max: u64,
+    chunk: Option<Gathered>,
+}
+
+impl Gatherer {
+    pub(crate) fn new(
+        stream: Arc<DeliveryStreamSpec>,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        spool_path: PathBuf,
+        source: (Tail, Option<Box<dyn Transform>>),
+    ) -> Gatherer {
+        let partitioner = Partitioner::new(&stream);
+        let (tail, transform) = source;
+        let chunk_bytes_max = CHUNK_BYTES_MAX;
+        Gatherer { stream, disk, clock, spool_path, tail, transform, partitioner, chunk_bytes_max, chunk: None }
+    }
+
+    /// Reads, transforms and spools one batch. Blocks on CPU and disk.
+    pub(crate) fn step(&mut self) -> Result<Step, GatherError> {
+        let Some(batch) = self.tail.next(BATCH_BYTES)? else {
+            if let Some(chunk) = &mut self.chunk {
+                chunk.spool.flush()?;
+            }
+            return Ok(Step::CaughtUp);
+        };
+        let mut chunk = match self.chunk.take() {
+            Some(chunk) => chunk,
+            None => self.begin(&batch)?,
+        };
+        chunk.to = batch.last();
+        self.take(&mut chunk, batch)?;
+        let size = if self.partitioner.is_partitioned() { CHUNK_BYTES_MAX } else { self.stream.buffering.size };
+        let full = chunk.bytes >= size.min(self.chunk_bytes_max);
+        self.chunk = Some(chunk);
+        Ok(if full { Step::Full } else { Step::Gathered })
+    }
+
+    /// Arrival of the first record of the chunk being gathered: when its interval began.
+    pub(crate) fn gathering_since(&self) -> Option<Timestamp> {
+        self.chunk.as_ref().map(|chunk| chunk.oldest)
+    }
+
+    /// Ends the chunk; the next step begins another.
+    pub(crate) fn cut(&mut self) -> Option<Gathered> {
+        self.partitioner.reset();
+        self.chunk.take()
+    }
+
+    /// Throws away what was gathered and goes on behind `cursor`, with chunks of at most `bytes_max` if the disk was full.
+    pub(crate) fn restart(&mut self, tail: Tail, bytes_max: Option<u64>) {
+        self.chunk = None;
+        self.partitioner.reset();
+        self.tail = tail;
+        self.chunk_bytes_max = bytes_max.unwrap_or(CHUNK_BYTES_MAX);
+    }
+
+    /// The disk took a chunk: the next may be larger again.
+    pub(crate) fn grow(&mut self) {
+        self.chunk_bytes_max = self.chunk_bytes_max.saturating_mul(2).min(CHUNK_BYTES_MAX);
+    }
+
+    /// Bytes gathered so far; what a full disk could hold.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.chunk.as_ref().map_or(0, |chunk| chunk.bytes)
+    }
+
+    pub(crate) fn on_more(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.tail.on_more(wake);
+    }
+
+    fn begin(&self, batch: &Batch) -> Result<Gathered, GatherError> {
+        let first = &batch.records()[0];
+        let spool = Spool::create(Arc::clone(&self.disk), &self.spool_path)?;
+        let (from, epoch, oldest) = (first.lsn, first.epoch, first.arrived_at);
+        Ok(Gathered { from, to: from, epoch, oldest, dropped: 0, bytes: 0, spool })
+    }
+
+    fn take(&mut self, chunk: &mut Gathered, batch: Batch) -> Result<(), GatherError> {
+        let inputs: Vec<Input> = batch
+            .into_records()
+            .into_iter()
+            .map(|record| Input {
+                unit: Unit { lsn: record.lsn, sub: 0 },
+                arrived_at: record.arrived_at,
+                source: None,
+                data: record.data,
+            })
+            .collect();
+        let Some(transform) = &mut self.transform else {
+            for input in &inputs {
+                let placed = self.partitioner.place(&input.data, &[]);
+                self.settle(chunk, input, placed.map(|partition| (partition, input.data.as_ref())))?;
+            }
+            return Ok(());
+        };
+        let outcomes = transform.transform(&inputs)?;
+        assert_eq!(outcomes.len(), inputs.len(), "a transform answers for every record");
+        for (input, outcome) in inputs.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Ok { data, partition_keys } => {
+                    let placed = self.partitioner.place(&data, &partition_keys);
+                    self.settle(chunk, input, placed.map(|partition| (partition, data.as_ref())))?;
+                }
+                Outcome::Dropped => chunk.dropped += 1,
+                Outcome::ProcessingFailed { code, message, plugin } => {
+                    let failure = Failure::of_plugin(code, message, plugin.0.to_string());
+                    self.settle(chunk, input, Err(failure))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Spools the record for its object, or its error line for the error output.
+    fn settle(
+        &self,
+        chunk: &mut Gathered,
+        input: &Input,
+        placed: Result<(Partition, &[u8]), Failure>,
+    ) -> Result<(), GatherError> {
+        match placed {
+            Ok((partition, data)) => {
+                chunk.bytes += data.len() as u64;
+                chunk.spool.push(Group::Output(partition), input.unit, input.arrived_at, data)?;
+            }
+            Err(failure) => {
+                let line = failure.line(input, self.clock.now());
+                chunk.bytes += line.len() as u64;
+                chunk.spool.push(Group::Errors(failure.kind), input.unit, input.arrived_at, &line)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,313 @@
+//! What a delivery stream has decided, durably: a log of `Entry` in the shard log's own file format.
+//!
+//! Invariant: chunks tile. The first chunk begins behind the origin, each next one where the one before ended, and the cursor
+//! is the end of the last chunk that is done.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use hydrant_disk::Disk;
+use hydrant_record::{Lsn, NewRecord, ShardIx, StreamId};
+use hydrant_shardlog::{AppendError, LogOptions, OpenError, ReadError, ShardLog};
+use serde::{Deserialize, Serialize};
+
+use crate::accounting::Counts;
+
+/// Entries between two snapshots; then older segments go.
+const ENTRIES_PER_SNAPSHOT: u64 = 2_000;
+const READ_BYTES: usize = 1 << 20;
+
+/// A range of LSNs, from the first to the last, and what is staged for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StagedChunk {
+    pub(crate) chunk: u64,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) counts: Counts,
+    /// Which destination the objects were named for, such as `s3:logs`.
+    pub(crate) destination: String,
+    /// `None`: the chunk has no object at all (everything was dropped) and no file.
+    pub(crate) manifest: Option<ManifestAt>,
+}
+
+/// Where in the staged file its manifest is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ManifestAt {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    pub(crate) sha256: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Entry {
+    /// All that matters of what came before; the first entry of every journal, and of the segments that survive a trim.
+    Snapshot(State),
+    Staged(StagedChunk),
+    Done { chunk: u64 },
+}
+
+/// The state that the entries add up to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    version: u32,
+    delivery_stream: String,
+    log: String,
+    /// The LSN before the first record that is this stream's; 0 is the start of the log.
+    origin: u64,
+    /// All through here is settled.
+    cursor: u64,
+    next_chunk: u64,
+    settled: Counts,
+    /// Staged and not done, by chunk number.
+    open: BTreeMap<u64, StagedChunk>,
+}
+
+const VERSION: u32 = 1;
+
+impl State {
+    pub(crate) fn cursor(&self) -> Option<Lsn> {
+        Lsn::new(self.cursor)
+    }
+
+    /// Where the next chunk begins: behind everything staged.
+    pub(crate) fn staged_through(&self) -> Option<Lsn> {
+        Lsn::new(self.open.values().next_back().map_or(self.cursor, |chunk| chunk.to))
+    }
+
+    pub(crate) fn next_chunk(&self) -> u64 {
+        self.next_chunk
+    }
+
+    pub(crate) fn open_chunks(&self) -> impl Iterator<Item = &StagedChunk> {
+        self.open.values()
+    }
+
+    pub(crate) fn settled(&self) -> Counts {
+        self.settled
+    }
+
+    /// Records settled since the origin.
+    pub(crate) fn settled_records(&self) -> u64 {
+        self.cursor - self.origin
+    }
+
+    pub(crate) fn origin(&self) -> u64 {
+        self.origin
+    }
+
+    fn apply(&mut self, entry: Entry) -> Result<(), &'static str> {
+        match entry {
+            Entry::Snapshot(state) => {
+                if state != *self {
+                    return Err("a snapshot differs from what the entries before it add up to");
+                }
+            }
+            Entry::Staged(chunk) => self.staged(chunk)?,
+            Entry::Done { chunk } => self.done(chunk)?,
+        }
+        Ok(())
+    }
+
+    fn staged(&mut self, chunk: StagedChunk) -> Result<(), &'static str> {
+        let from = Lsn::after(self.staged_through()).get();
+        if chunk.chunk != self.next_chunk || chunk.from != from || chunk.to < chunk.from {
+            return Err("a staged chunk does not begin where the one before ended");
+        }
+        if chunk.counts.total() != chunk.to - chunk.from + 1 {
+            return Err("the verdicts of a chunk do not add up to its records");
+        }
+        self.next_chunk += 1;
+        self.open.insert(chunk.chunk, chunk);
+        Ok(())
+    }
+
+    fn done(&mut self, chunk: u64) -> Result<(), &'static str> {
+        let in_order = self.open.first_key_value().is_some_and(|(&first, _)| first == chunk);
+        let Some(chunk) = in_order.then(|| self.open.remove(&chunk)).flatten() else {
+            return Err("a chunk is done before the one in front of it");
+        };
+        self.cursor = chunk.to;
+        self.settled.add(chunk.counts);
+        Ok(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("cannot open the journal of a delivery stream")]
+    Open(#[from] OpenError),
+    #[error("cannot read the journal of a delivery stream")]
+    Read(#[from] ReadError),
+    #[error("cannot write the journal of a delivery stream")]
+    Append(#[from] AppendError),
+    #[error("cannot trim the journal of a delivery stream")]
+    Trim(#[from] std::io::Error),
+    #[error("journal entry {entry} is not valid: {reason}")]
+    Invalid { entry: Lsn, reason: String },
+    #[error(
+        "the journal belongs to delivery stream {journal_stream} over log {journal_log}, the directory to {stream} over {log}; \
+         a part of the data directory was replaced: restore all of it, or none"
+    )]
+    Foreign { journal_stream: String, journal_log: String, stream: String, log: String },
+    #[error("the log ends at {last}, the journal has staged through {staged}: synced records are gone")]
+    LogBehind { staged: u64, last: u64 },
+}
+
+/// The open journal of one delivery stream.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    log: ShardLog,
+    /// Entries since the last snapshot. Held over the sync, so that entries stand in the journal in the order decided.
+    writing: Mutex<u64>,
+    /// What is on the medium. Held for moments only, so that a status page never waits for a disk.
+    state: Mutex<State>,
+}
+
+impl Journal {
+    /// Opens or creates the journal in `dir`, which must exist. A new one begins at the first record of `source`.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        stream: StreamId,
+        source: &ShardLog,
+        options: LogOptions,
+    ) -> Result<Journal, JournalError> {
+        let (log, _) = ShardLog::open(disk, dir, options)?;
+        let origin = source.first().map_or(source.last(), Lsn::previous).map_or(0, Lsn::get);
+        let (stream, source_id) = (stream.to_string(), source.id().to_string());
+        let read = replay(&log)?;
+        let fresh = read.is_none();
+        let (state, since_snapshot) = read.unwrap_or_else(|| {
+            let state = State {
+                version: VERSION,
+                delivery_stream: stream.clone(),
+                log: source_id.clone(),
+                origin,
+                cursor: origin,
+                next_chunk: 1,
+                settled: Counts::default(),
+                open: BTreeMap::new(),
+            };
+            (state, 0)
+        });
+        if state.delivery_stream != stream || state.log != source_id {
+            return Err(JournalError::Foreign {
+                journal_stream: state.delivery_stream,
+                journal_log: state.log,
+                stream,
+                log: source_id,
+            });
+        }
+        let (staged, last) = (state.staged_through().map_or(0, Lsn::get), source.last().map_or(0, Lsn::get));
+        if staged > last {
+            return Err(JournalError::LogBehind { staged, last });
+        }
+        let journal = Journal { log, writing: Mutex::new(since_snapshot), state: Mutex::new(state) };
+        if fresh {
+            append(&journal.log, &Entry::Snapshot(journal.snapshot()))?;
+        }
+        Ok(journal)
+    }
+
+    /// A copy of the state as it is on the medium.
+    pub(crate) fn snapshot(&self) -> State {
+        self.state().clone()
+    }
+
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.state())
+    }
+
+    /// Durable on return: from here on the chunk's bytes and names are fixed. Blocks.
+    pub(crate) fn staged(&self, chunk: StagedChunk) -> Result<(), JournalError> {
+        self.append(Entry::Staged(chunk))
+    }
+
+    /// Durable on return: only then may the staged file go and the log be trimmed. Blocks.
+    pub(crate) fn done(&self, chunk: u64) -> Result<(), JournalError> {
+        self.append(Entry::Done { chunk })?;
+        self.compact()
+    }
+
+    pub(crate) fn close(&self) -> Result<(), std::io::Error> {
+        self.log.close()
+    }
+
+    fn append(&self, entry: Entry) -> Result<(), JournalError> {
+        let mut since_snapshot = self.writing();
+        let mut next = self.snapshot();
+        let encoded = encode(&entry);
+        let refused = |reason: &str| JournalError::Invalid { entry: Lsn::FIRST, reason: reason.to_owned() };
+        next.apply(entry).map_err(refused)?;
+        append_bytes(&self.log, encoded)?;
+        *self.state() = next;
+        *since_snapshot += 1;
+        Ok(())
+    }
+
+    fn compact(&self) -> Result<(), JournalError> {
+        let mut since_snapshot = self.writing();
+        if *since_snapshot < ENTRIES_PER_SNAPSHOT {
+            return Ok(());
+        }
+        self.log.roll()?;
+        let at = append(&self.log, &Entry::Snapshot(self.snapshot()))?;
+        *since_snapshot = 0;
+        if let Some(before) = at.previous() {
+            self.log.trim(before)?;
+        }
+        Ok(())
+    }
+
+    fn writing(&self) -> MutexGuard<'_, u64> {
+        self.writing.lock().expect("no thread panics while it writes the journal")
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics while it holds the state")
+    }
+}
+
+/// The state and the number of entries since the last snapshot; `None` for a journal without entries.
+fn replay(log: &ShardLog) -> Result<Option<(State, u64)>, JournalError> {
+    let mut tail = log.tail(log.first().and_then(Lsn::previous));
+    let mut read: Option<(State, u64)> = None;
+    while let Some(batch) = tail.next(READ_BYTES)? {
+        for record in batch.records() {
+            let invalid = |reason: String| JournalError::Invalid { entry: record.lsn, reason };
+            let entry: Entry = serde_json::from_slice(&record.data).map_err(|e| invalid(e.to_string()))?;
+            read = Some(match (read, entry) {
+                (None, Entry::Snapshot(state)) if state.version == VERSION => (state, 0),
+                (None, Entry::Snapshot(state)) => {
+                    return Err(invalid(format!("version {} is not known, only {VERSION}", state.version)));
+                }
+                (None, _) => return Err(invalid("a journal begins with a snapshot".to_owned())),
+                (Some((mut state, since)), entry) => {
+                    let since = if matches!(entry, Entry::Snapshot(_)) { 0 } else { since + 1 };
+                    state.apply(entry).map_err(|reason| invalid(reason.to_owned()))?;
+                    (state, since)
+                }
+            });
+        }
+    }
+    Ok(read)
+}
+
+fn encode(entry: &Entry) -> Bytes {
+    serde_json::to_vec(entry).expect("journal entries have string keys and no floats").into()
+}
+
+fn append(log: &ShardLog, entry: &Entry) -> Result<Lsn, AppendError> {
+    append_bytes(log, encode(entry))
+}
+
+fn append_bytes(log: &ShardLog, data: Bytes) -> Result<Lsn, AppendError> {
+    let record = NewRecord { shard: ShardIx::default(), partition_key: None, data };
+    log.append(vec![record]).map(|appended| appended.last)
+}

@@ -1,0 +1,67 @@
+//! What a staged file holds, written at its end. Invariant: nothing about a chunk is decided after this was synced.
+
+use hydrant_disk::{DiskFile, read_exact_at};
+use serde::{Deserialize, Serialize};
+
+use crate::journal::ManifestAt;
+
+/// The objects of a chunk, in the order in which their bytes stand in the staged file.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    pub(crate) chunk: u64,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) objects: Vec<StagedObject>,
+}
+
+/// One object: its bytes' place in the staged file and its name at the destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StagedObject {
+    pub(crate) key: String,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    pub(crate) sha256: String,
+    pub(crate) content_encoding: Option<String>,
+    pub(crate) records: u64,
+    /// The first and last record in it; others between them may be in other objects.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+/// The manifest cannot be used; the delivery stream stops, for guessing what was staged could deliver twice.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("cannot read the manifest of a staged file")]
+    Io(#[from] std::io::Error),
+    #[error("the manifest of a staged file is damaged: {0}; the chunk's records are still in the log")]
+    Damaged(String),
+}
+
+impl Manifest {
+    pub(crate) fn encode(&self) -> (Vec<u8>, String) {
+        let bytes = serde_json::to_vec(self).expect("a manifest has string keys and no floats");
+        let digest = sha256(&bytes);
+        (bytes, digest)
+    }
+
+    pub(crate) fn read(file: &dyn DiskFile, at: &ManifestAt) -> Result<Manifest, ManifestError> {
+        let length = file.len()?;
+        if at.offset.checked_add(at.length).is_none_or(|end| end > length) {
+            return Err(ManifestError::Damaged("it ends behind the end of the file".to_owned()));
+        }
+        let length = usize::try_from(at.length).map_err(|e| ManifestError::Damaged(e.to_string()))?;
+        let mut bytes = vec![0; length];
+        read_exact_at(file, &mut bytes, at.offset)?;
+        let digest = sha256(&bytes);
+        if digest != at.sha256 {
+            return Err(ManifestError::Damaged(format!("its digest is {digest}, staged was {}", at.sha256)));
+        }
+        serde_json::from_slice(&bytes).map_err(|e| ManifestError::Damaged(e.to_string()))
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))
+}

@@ -1,0 +1,318 @@
+//! One delivery stream at work: gather, stage, send, settle, as two tasks with at most four staged chunks between them.
+//!
+//! Invariant: whatever goes wrong before a chunk is staged throws the chunk away and starts again at the cursor; whatever goes
+//! wrong after it sends the same bytes under the same names again.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use hydrant_config::DeliveryStream;
+use hydrant_disk::Disk;
+use hydrant_plugins::Transform;
+use hydrant_record::{Lsn, StreamId, Timestamp};
+use hydrant_shardlog::{Clock, LogOptions, ShardLog};
+use hydrant_sinks::Sink;
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::accounting::Accounting;
+use crate::gather::Gatherer;
+use crate::journal::{Journal, JournalError, State};
+use crate::plan::Planner;
+use crate::retry::Retrying;
+use crate::send::{SendError, Sender, destination_identity};
+use crate::stage::{Stager, StagerParts, staged_path};
+
+/// Chunks that may be staged and not done: a destination that is down costs this much disk, and its backlog is the log.
+const STAGED_MAX: usize = 4;
+
+/// What a delivery stream runs on.
+pub struct PipelineParts {
+    pub stream: DeliveryStream,
+    pub stream_id: StreamId,
+    /// `delivery/<id>`; must exist and be durable.
+    pub dir: PathBuf,
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<dyn Clock>,
+    /// The stream's own log: it is trimmed as the cursor moves.
+    pub log: ShardLog,
+    pub journal_options: LogOptions,
+    pub transform: Option<Box<dyn Transform>>,
+    pub sink: Arc<dyn Sink>,
+    /// Steps of all delivery streams that may use a CPU at once; what a step holds in memory is a few MiB.
+    pub cpu: Arc<Semaphore>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("cannot prepare `{path}`")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Why a delivery stream ended by itself. Its records are in the log.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Send(#[from] SendError),
+    #[error("a task of the delivery stream panicked: {0}")]
+    Panicked(String),
+}
+
+impl DeliveryError {
+    /// Whether a write or sync failed, after which only a restart into recovery can tell what is durable.
+    #[must_use]
+    pub fn is_storage_failure(&self) -> bool {
+        let journal = match self {
+            DeliveryError::Journal(error) | DeliveryError::Send(SendError::Journal(error)) => error,
+            _ => return false,
+        };
+        matches!(journal, JournalError::Append(_) | JournalError::Trim(_))
+    }
+}
+
+/// What went out since the start of the daemon.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delivered {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    pub(crate) last: Option<Timestamp>,
+}
+
+/// A delivery stream as `hydrant status` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub name: String,
+    #[serde(flatten)]
+    pub accounting: Accounting,
+    /// Since the start of the daemon.
+    pub objects: u64,
+    pub bytes: u64,
+    pub last_delivery_ms: Option<u64>,
+    pub staged_chunks: u64,
+    /// What keeps it from delivering now.
+    pub problem: Option<String>,
+}
+
+/// A running delivery stream.
+#[derive(Debug)]
+pub struct Pipeline {
+    name: String,
+    log: ShardLog,
+    journal: Arc<Journal>,
+    sink: Arc<Retrying>,
+    delivered: Arc<Mutex<Delivered>>,
+    stalled: Arc<Mutex<Option<String>>>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// How the tasks ended.
+type Outcome = Result<(), Arc<DeliveryError>>;
+
+/// Records of a delivery stream that is not running which are not settled. `dir` as in [`PipelineParts`].
+pub fn backlog(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    stream_id: StreamId,
+    log: &ShardLog,
+    options: LogOptions,
+) -> Result<u64, StartError> {
+    let path = dir.join("journal");
+    hydrant_disk::create_dir_durable(&*disk, &path).map_err(|source| StartError::Io { path: path.clone(), source })?;
+    let journal = Journal::open(disk, &path, stream_id, log, options)?;
+    let settled = journal.with(|state| state.cursor().map_or(0, Lsn::get));
+    journal.close().map_err(|source| StartError::Io { path, source })?;
+    Ok(log.last().map_or(0, Lsn::get).saturating_sub(settled))
+}
+
+impl Pipeline {
+    /// Opens the journal, puts what is staged back on its way, and begins. Blocks on the disk; call it inside a tokio runtime.
+    pub fn start(parts: PipelineParts) -> Result<Pipeline, StartError> {
+        let journal = Journal::open(
+            Arc::clone(&parts.disk),
+            &directory(&parts, "journal")?,
+            parts.stream_id,
+            &parts.log,
+            parts.journal_options.clone(),
+        )?;
+        let journal = Arc::new(journal);
+        let (staged_dir, spool_dir) = (directory(&parts, "staged")?, directory(&parts, "spool")?);
+        let state = journal.snapshot();
+        wipe(&parts, &staged_dir, &state)?;
+        let name = parts.stream.name.to_string();
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let sink = Arc::new(Retrying::new(Arc::clone(&parts.sink), name.clone(), stop.clone()));
+        let delivered = Arc::new(Mutex::new(Delivered::default()));
+        let stalled = Arc::new(Mutex::new(None));
+        let (log, disk, clock) = (parts.log, parts.disk, parts.clock);
+        let stream = Arc::new((*parts.stream).clone());
+        let sender = Sender {
+            disk: Arc::clone(&disk),
+            clock: Arc::clone(&clock),
+            log: log.clone(),
+            journal: Arc::clone(&journal),
+            staged_dir: staged_dir.clone(),
+            destination: destination_identity(&stream.destination),
+            sink: Arc::clone(&sink),
+            delivered: Arc::clone(&delivered),
+        };
+        let gatherer = Gatherer::new(
+            Arc::clone(&stream),
+            Arc::clone(&disk),
+            Arc::clone(&clock),
+            spool_dir.join("gathering"),
+            (log.tail(state.staged_through()), parts.transform),
+        );
+        let stager = Stager::new(StagerParts {
+            stream: Arc::clone(&stream),
+            stream_id: parts.stream_id,
+            disk,
+            clock: Arc::clone(&clock),
+            log: log.clone(),
+            journal: Arc::clone(&journal),
+            staged_dir,
+        });
+        let planner = Planner {
+            stream,
+            clock,
+            log: log.clone(),
+            journal: Arc::clone(&journal),
+            cpu: parts.cpu,
+            drain: drain.clone(),
+            stop: stop.clone(),
+            stalled: Arc::clone(&stalled),
+        };
+        let (ended, outcome) = watch::channel(None);
+        let tasks = tokio::spawn(run(planner, (gatherer, stager), sender, state));
+        tokio::spawn(supervise(tasks, Arc::clone(&journal), ended));
+        Ok(Pipeline { name, log, journal, sink, delivered, stalled, drain, stop, outcome })
+    }
+
+    #[must_use]
+    pub fn status(&self) -> Status {
+        // The journal first: a record that arrives between the two reads is backlog, never a negative one.
+        let state = self.journal.snapshot();
+        let last = self.log.last().map_or(0, Lsn::get).saturating_sub(state.origin());
+        let delivered = *self.delivered();
+        Status {
+            name: self.name.clone(),
+            accounting: Accounting::new(state.settled(), state.settled_records(), last),
+            objects: delivered.objects,
+            bytes: delivered.bytes,
+            last_delivery_ms: delivered.last.map(Timestamp::as_millis),
+            staged_chunks: state.open_chunks().count() as u64,
+            problem: self.problem(),
+        }
+    }
+
+    /// Cuts and delivers what is in the log now, then ends. What is not delivered after `grace` stays staged or in the log for
+    /// the next start. Producers must have been stopped before.
+    pub async fn drain(&self, grace: Duration) -> Outcome {
+        self.drain.cancel();
+        if let Ok(ended) = tokio::time::timeout(grace, self.ended()).await {
+            return ended;
+        }
+        self.stop().await
+    }
+
+    /// Ends without delivering; nothing is lost. For a delivery stream that is deleted, too.
+    pub async fn stop(&self) -> Outcome {
+        self.drain.cancel();
+        self.stop.cancel();
+        self.ended().await
+    }
+
+    /// Completes when the delivery stream has ended: after `drain` or `stop`, or by an error.
+    pub async fn ended(&self) -> Outcome {
+        let mut outcome = self.outcome.clone();
+        let ended = outcome.wait_for(Option::is_some).await.expect("the supervisor outlives the tasks");
+        ended.clone().expect("it was waited for")
+    }
+
+    fn problem(&self) -> Option<String> {
+        let ended = match &*self.outcome.borrow() {
+            Some(Err(error)) => Some(error.to_string()),
+            _ => None,
+        };
+        ended.or_else(|| self.stalled().clone()).or_else(|| self.sink.problem())
+    }
+
+    fn delivered(&self) -> MutexGuard<'_, Delivered> {
+        self.delivered.lock().expect("no thread panics while it notes a delivery")
+    }
+
+    fn stalled(&self) -> MutexGuard<'_, Option<String>> {
+        self.stalled.lock().expect("no thread panics while it notes a stall")
+    }
+}
+
+/// The two tasks, and what is already staged in front of them.
+async fn run(
+    planner: Planner,
+    (gatherer, stager): (Gatherer, Stager),
+    sender: Sender,
+    state: State,
+) -> Result<(), DeliveryError> {
+    let open: Vec<_> = state.open_chunks().cloned().collect();
+    let slots = Arc::new(Semaphore::new(STAGED_MAX.max(open.len())));
+    let (out, chunks) = mpsc::channel(STAGED_MAX.max(open.len()));
+    for chunk in open {
+        let slot = Arc::clone(&slots).acquire_owned().await.expect("the slots are never closed");
+        out.send((chunk, slot)).await.expect("the receiver is still here");
+    }
+    let planned = async { planner.run(gatherer, stager, (out, slots)).await.map_err(DeliveryError::from) };
+    let sent = async { sender.run(chunks).await.map_err(DeliveryError::from) };
+    tokio::try_join!(planned, sent).map(|_| ())
+}
+
+/// Closes the journal behind the tasks and tells how they ended.
+async fn supervise(
+    tasks: JoinHandle<Result<(), DeliveryError>>,
+    journal: Arc<Journal>,
+    ended: watch::Sender<Option<Outcome>>,
+) {
+    let outcome = match tasks.await {
+        Ok(outcome) => outcome,
+        Err(panicked) => Err(DeliveryError::Panicked(panicked.to_string())),
+    };
+    let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+    if let Ok(Err(error)) = closed {
+        tracing::warn!("a journal was not closed cleanly: {error}");
+    }
+    // Nobody may be listening, which is fine.
+    let _ = ended.send(Some(outcome.map_err(Arc::new)));
+}
+
+/// A directory below the delivery stream's own, made if it is missing.
+fn directory(parts: &PipelineParts, name: &str) -> Result<PathBuf, StartError> {
+    let path = parts.dir.join(name);
+    match hydrant_disk::create_dir_durable(&*parts.disk, &path) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(StartError::Io { path, source }),
+    }
+}
+
+/// Removes what an unclean stop left behind: scratch files, and staged files whose chunk was never journaled or is done.
+fn wipe(parts: &PipelineParts, staged_dir: &Path, state: &State) -> Result<(), StartError> {
+    let io = |source| StartError::Io { path: staged_dir.to_owned(), source };
+    let kept: Vec<PathBuf> = state.open_chunks().map(|chunk| staged_path(staged_dir, chunk.chunk)).collect();
+    for path in parts.disk.list(staged_dir).map_err(io)? {
+        let path = staged_dir.join(path);
+        if !kept.contains(&path) {
+            parts.disk.remove(&path).map_err(io)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! When a chunk is cut: by size, by the interval since its first record, by a drain. Waits for events, never polls.
+
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hydrant_config::DeliveryStreamSpec;
+use hydrant_shardlog::{Clock, ShardLog};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use crate::gather::{Gathered, Gatherer, Step};
+use crate::journal::{Journal, JournalError, State};
+use crate::send::Staged;
+use crate::stage::{StageError, Stager};
+
+const STALL_MIN: Duration = Duration::from_millis(500);
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// The smallest chunk that a full disk is asked to hold.
+const CHUNK_BYTES_MIN: u64 = 1 << 20;
+
+/// Cuts the chunks of one delivery stream.
+pub(crate) struct Planner {
+    pub(crate) stream: Arc<DeliveryStreamSpec>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: ShardLog,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) cpu: Arc<Semaphore>,
+    pub(crate) drain: CancellationToken,
+    pub(crate) stop: CancellationToken,
+    pub(crate) stalled: Arc<Mutex<Option<String>>>,
+}
+
+/// Where chunks go once they are staged, and the slots that bound them.
+pub(crate) type Outbox = (mpsc::Sender<Staged>, Arc<Semaphore>);
+
+enum Wake {
+    Records,
+    Cut,
+    Stop,
+}
+
+impl Planner {
+    /// Runs until the drain has taken everything, or the daemon stops.
+    pub(crate) async fn run(
+        self,
+        gatherer: Gatherer,
+        stager: Stager,
+        (out, slots): Outbox,
+    ) -> Result<(), JournalError> {
+        let more = Arc::new(Notify::new());
+        let (mut gatherer, mut stager) = (watched(gatherer, &more), stager);
+        let mut delay = STALL_MIN;
+        loop {
+            let step;
+            (gatherer, step) = self.blocking(gatherer, Gatherer::step).await;
+            let cut = match step {
+                Err(error) => {
+                    gatherer = match self.stall(gatherer, &error, None, &mut delay).await {
+                        Some(gatherer) => watched(gatherer, &more),
+                        None => return Ok(()),
+                    };
+                    continue;
+                }
+                Ok(Step::Full) => true,
+                Ok(Step::Gathered) => self.interval_left(&gatherer).is_some_and(|left| left.is_zero()),
+                Ok(Step::CaughtUp) if self.drain.is_cancelled() && gatherer.gathering_since().is_none() => {
+                    return Ok(());
+                }
+                Ok(Step::CaughtUp) => match self.wait(&gatherer, &more).await {
+                    Wake::Records => false,
+                    Wake::Cut => true,
+                    Wake::Stop => return Ok(()),
+                },
+            };
+            let Some(gathered) = cut.then(|| gatherer.cut()).flatten() else { continue };
+            let Some(slot) = self.slot(&slots).await else { return Ok(()) };
+            let bytes = gathered.bytes;
+            let staged;
+            (stager, staged) = self.stage(stager, gathered).await;
+            match staged {
+                Ok(chunk) => {
+                    self.recovered(&mut delay);
+                    gatherer.grow();
+                    if out.send((chunk, slot)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Err(StageError::Journal(error)) => return Err(error),
+                Err(error) => {
+                    drop(slot);
+                    gatherer = match self.stall(gatherer, &error, Some(bytes), &mut delay).await {
+                        Some(gatherer) => watched(gatherer, &more),
+                        None => return Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn stage(
+        &self,
+        stager: Stager,
+        gathered: Gathered,
+    ) -> (Stager, Result<crate::journal::StagedChunk, StageError>) {
+        self.blocking(stager, move |stager| stager.stage(gathered)).await
+    }
+
+    /// Runs one step off the async threads, when a CPU is free for it.
+    async fn blocking<T, R>(&self, mut owner: T, step: impl FnOnce(&mut T) -> R + Send + 'static) -> (T, R)
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let cpu = Arc::clone(&self.cpu).acquire_owned().await.expect("the CPU permits are never closed");
+        let task = spawn_blocking(move || {
+            let done = step(&mut owner);
+            drop(cpu);
+            (owner, done)
+        });
+        match task.await {
+            Ok(done) => done,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
+    /// How long the chunk being gathered may still wait; `None` if none is.
+    fn interval_left(&self, gatherer: &Gatherer) -> Option<Duration> {
+        let since = gatherer.gathering_since()?;
+        Some(self.stream.buffering.interval.saturating_sub(self.clock.now().since(since)))
+    }
+
+    async fn wait(&self, gatherer: &Gatherer, more: &Notify) -> Wake {
+        let left = self.interval_left(gatherer);
+        let interval_over = async {
+            match left {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Wake::Stop,
+            () = self.drain.cancelled() => Wake::Cut,
+            () = interval_over => Wake::Cut,
+            () = more.notified() => Wake::Records,
+        }
+    }
+
+    async fn slot(&self, slots: &Arc<Semaphore>) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            slot = Arc::clone(slots).acquire_owned() => Some(slot.expect("the slots are never closed")),
+        }
+    }
+
+    /// Says what is wrong, once, waits, and starts again behind what is staged. `None` if the daemon stops.
+    async fn stall(
+        &self,
+        mut gatherer: Gatherer,
+        error: &(dyn Error + Send + Sync),
+        bytes: Option<u64>,
+        delay: &mut Duration,
+    ) -> Option<Gatherer> {
+        let reason = chain(error);
+        let stream = &self.stream.name;
+        if self.stalled.lock().expect("no thread panics while it notes a stall").replace(reason.clone()).is_none() {
+            tracing::error!(delivery_stream = %stream, "delivery waits, nothing is lost: {reason}");
+        }
+        tokio::select! {
+            () = self.stop.cancelled() => return None,
+            () = tokio::time::sleep(*delay) => {}
+        }
+        *delay = (*delay * 2).min(STALL_MAX);
+        let bytes = bytes.unwrap_or(gatherer.bytes());
+        let smaller = is_disk_full(error).then(|| (bytes / 2).max(CHUNK_BYTES_MIN));
+        let tail = self.log.tail(self.journal.with(State::staged_through));
+        gatherer.restart(tail, smaller);
+        Some(gatherer)
+    }
+
+    fn recovered(&self, delay: &mut Duration) {
+        *delay = STALL_MIN;
+        if self.stalled.lock().expect("no thread panics while it notes a stall").take().is_some() {
+            tracing::info!(delivery_stream = %self.stream.name, "delivery goes on");
+        }
+    }
+}
+
+fn watched(mut gatherer: Gatherer, more: &Arc<Notify>) -> Gatherer {
+    let more = Arc::clone(more);
+    gatherer.on_more(Arc::new(move || more.notify_one()));
+    gatherer
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &(dyn Error + Send + Sync)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn is_disk_full(error: &(dyn Error + Send + Sync)) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,167 @@
+//! Scratch space for a chunk that is being gathered: records grouped by object, in little memory whatever the number of groups.
+//!
+//! Invariant: within a group the entries come back in the order in which they were pushed. Nothing here is durable or needs
+//! to be: a crash before a chunk is staged starts again at the cursor.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Buf as _, Bytes};
+use hydrant_disk::{Disk, DiskFile, read_exact_at};
+use hydrant_record::{Lsn, Timestamp, Unit};
+
+use crate::group::Group;
+
+/// What is held in memory before it goes to the file, over all groups.
+const BLOCK_BYTES: usize = 1 << 20;
+/// lsn u64 · sub u32 · arrived_at u64 · length u32, little-endian, then the data.
+const HEADER_BYTES: usize = 24;
+
+/// A record as it will be encoded, or a finished error line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SpoolEntry {
+    pub(crate) unit: Unit,
+    pub(crate) arrived_at: Timestamp,
+    pub(crate) data: Bytes,
+}
+
+#[derive(Debug)]
+pub(crate) struct Spool {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    length: u64,
+    held: usize,
+    groups: Vec<GroupState>,
+    index: HashMap<Group, usize>,
+}
+
+#[derive(Debug)]
+struct GroupState {
+    group: Group,
+    extents: Vec<Extent>,
+    held: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    offset: u64,
+    length: usize,
+}
+
+impl Spool {
+    /// A new scratch file, in place of what an earlier attempt left there.
+    pub(crate) fn create(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Spool> {
+        if disk.exists(path)? {
+            disk.remove(path)?;
+        }
+        let file = disk.create(path)?;
+        Ok(Spool { disk, path: path.to_owned(), file, length: 0, held: 0, groups: Vec::new(), index: HashMap::new() })
+    }
+
+    pub(crate) fn push(&mut self, group: Group, unit: Unit, arrived_at: Timestamp, data: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(data.len()).map_err(|_| io::Error::other("a record grew beyond 4 GiB"))?;
+        let state = self.group(group);
+        state.held.extend_from_slice(&unit.lsn.get().to_le_bytes());
+        state.held.extend_from_slice(&unit.sub.to_le_bytes());
+        state.held.extend_from_slice(&arrived_at.as_millis().to_le_bytes());
+        state.held.extend_from_slice(&length.to_le_bytes());
+        state.held.extend_from_slice(data);
+        self.held += HEADER_BYTES + data.len();
+        if self.held >= BLOCK_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Moves what is held in memory to the file.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.held == 0 {
+            return Ok(());
+        }
+        let mut block = Vec::with_capacity(self.held);
+        for state in self.groups.iter_mut().filter(|state| !state.held.is_empty()) {
+            let offset = self.length + block.len() as u64;
+            state.extents.push(Extent { offset, length: state.held.len() });
+            block.append(&mut state.held);
+            state.held = Vec::new();
+        }
+        self.file.write_at(&block, self.length)?;
+        self.length += block.len() as u64;
+        self.held = 0;
+        Ok(())
+    }
+
+    /// Groups in order of their first record. Flush first.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().map(|state| &state.group)
+    }
+
+    /// The entries of a group that were flushed.
+    pub(crate) fn read(&self, group: &Group) -> SpoolReader {
+        let extents = self.index.get(group).map(|&at| self.groups[at].extents.clone()).unwrap_or_default();
+        SpoolReader { file: Arc::clone(&self.file), extents: extents.into(), next: 0, rest: Bytes::new() }
+    }
+
+    fn group(&mut self, group: Group) -> &mut GroupState {
+        let at = *self.index.entry(group).or_insert_with_key(|group| {
+            let group = group.clone();
+            self.groups.push(GroupState { group, extents: Vec::new(), held: Vec::new() });
+            self.groups.len() - 1
+        });
+        &mut self.groups[at]
+    }
+}
+
+impl Drop for Spool {
+    /// Best effort: what stays is wiped at the next start.
+    fn drop(&mut self) {
+        let _ = self.disk.remove(&self.path);
+    }
+}
+
+/// Reads a group, one extent in memory at a time. A clone reads again from the same place.
+#[derive(Clone, Debug)]
+pub(crate) struct SpoolReader {
+    file: Arc<dyn DiskFile>,
+    extents: Arc<[Extent]>,
+    next: usize,
+    rest: Bytes,
+}
+
+impl Iterator for SpoolReader {
+    type Item = io::Result<SpoolEntry>;
+
+    fn next(&mut self) -> Option<io::Result<SpoolEntry>> {
+        if self.rest.is_empty() {
+            let extent = *self.extents.get(self.next)?;
+            self.next += 1;
+            let mut bytes = vec![0; extent.length];
+            if let Err(error) = read_exact_at(&*self.file, &mut bytes, extent.offset) {
+                return Some(Err(error));
+            }
+            self.rest = bytes.into();
+        }
+        Some(self.entry())
+    }
+}
+
+impl SpoolReader {
+    pub(crate) fn has_more(&self) -> bool {
+        !self.rest.is_empty() || self.next < self.extents.len()
+    }
+
+    fn entry(&mut self) -> io::Result<SpoolEntry> {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the spool file was changed by somebody else");
+        if self.rest.len() < HEADER_BYTES {
+            return Err(damaged());
+        }
+        let lsn = Lsn::new(self.rest.get_u64_le()).ok_or_else(damaged)?;
+        let sub = self.rest.get_u32_le();
+        let arrived_at = Timestamp::from_millis(self.rest.get_u64_le());
+        let length = self.rest.get_u32_le() as usize;
+        if self.rest.len() < length {
+            return Err(damaged());
+        }
+        Ok(SpoolEntry { unit: Unit { lsn, sub }, arrived_at, data: self.rest.split_to(length) })
+    }
+}

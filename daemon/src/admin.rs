@@ -1,0 +1,116 @@
+//! What operators and their tools read: `/health`, `/ready`, `/status`, `/metrics`. It changes nothing.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use hydrant_delivery::Status;
+use hydrant_ingest::{Counters, Refusal};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::engine::Engine;
+
+/// The admin server.
+pub(crate) struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+    seen: Seen,
+}
+
+#[derive(Clone)]
+struct Seen {
+    engine: Arc<Engine>,
+    counters: Arc<Counters>,
+}
+
+/// `/status`, and `hydrant status --json`.
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    accepted_records: u64,
+    delivery_streams: Vec<Status>,
+}
+
+impl Admin {
+    pub(crate) async fn bind(address: SocketAddr, engine: Arc<Engine>, counters: Arc<Counters>) -> std::io::Result<Admin> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Admin { listener, address, seen: Seen { engine, counters } })
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) {
+        let routes = Router::new()
+            .route("/health", get(|| async { "ok\n" }))
+            .route("/ready", get(|| async { "ready\n" }))
+            .route("/status", get(status))
+            .route("/metrics", get(metrics))
+            .with_state(self.seen);
+        if let Err(error) = axum::serve(self.listener, routes).with_graceful_shutdown(stop).await {
+            tracing::error!("the admin server ended: {error}");
+        }
+    }
+}
+
+async fn status(State(seen): State<Seen>) -> Json<Report> {
+    Json(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        accepted_records: seen.counters.accepted_records(),
+        delivery_streams: seen.engine.status(),
+    })
+}
+
+/// Prometheus text format.
+async fn metrics(State(seen): State<Seen>) -> String {
+    let mut text = String::new();
+    let counters = &seen.counters;
+    single(&mut text, "hydrant_requests_total", "Requests whose head was read.", counters.requests());
+    single(&mut text, "hydrant_accepted_records_total", "Records acked after fsync.", counters.accepted_records());
+    single(&mut text, "hydrant_accepted_bytes_total", "Bytes of data acked after fsync.", counters.accepted_bytes());
+    head(&mut text, "hydrant_refused_requests_total", "counter", "Requests refused, by reason.");
+    for reason in Refusal::ALL {
+        let _ = writeln!(
+            text,
+            "hydrant_refused_requests_total{{reason=\"{}\"}} {}",
+            reason.as_str(),
+            counters.refused(reason)
+        );
+    }
+    let streams = seen.engine.status();
+    type Read = fn(&Status) -> u64;
+    let of_stream: [(&str, &str, &str, Read); 8] = [
+        ("hydrant_stored_records", "gauge", "Records stored since the delivery stream began.", |s| s.accounting.stored),
+        ("hydrant_delivered_records", "gauge", "Records in objects at the destination.", |s| s.accounting.delivered),
+        ("hydrant_failed_records", "gauge", "Records in the error output.", |s| s.accounting.failed),
+        ("hydrant_dropped_records", "gauge", "Records that a plugin dropped.", |s| s.accounting.dropped),
+        ("hydrant_backlog_records", "gauge", "Records stored and not settled yet.", |s| s.accounting.backlog),
+        ("hydrant_delivered_objects_total", "counter", "Objects sent since the start.", |s| s.objects),
+        ("hydrant_delivered_bytes_total", "counter", "Bytes of objects sent since the start.", |s| s.bytes),
+        ("hydrant_delivery_problem", "gauge", "1 while something keeps it from delivering.", |s| u64::from(s.problem.is_some())),
+    ];
+    for (name, kind, help, read) in of_stream {
+        head(&mut text, name, kind, help);
+        for stream in &streams {
+            // Stream names hold no character that needs an escape.
+            let _ = writeln!(text, "{name}{{delivery_stream=\"{}\"}} {}", stream.name, read(stream));
+        }
+    }
+    text
+}
+
+fn single(text: &mut String, name: &str, help: &str, value: u64) {
+    head(text, name, "counter", help);
+    let _ = writeln!(text, "{name} {value}");
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}

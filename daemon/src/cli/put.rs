@@ -1,0 +1,103 @@
+//! `hydrant put`: the lines of a file or of stdin, by the signed AWS API.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use hydrant_config::Config;
+use indicatif::{ProgressBar, ProgressStyle};
+use url::Url;
+
+use crate::cli::{ConfigFile, say};
+use crate::client::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Client, RECORD_BYTES_MAX};
+use crate::exit::{Exit, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Put {
+    /// The delivery stream
+    stream: String,
+    /// One record a line; stdin without it
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Put {
+    pub(crate) async fn execute(self) -> Result<(), Failure> {
+        let config = self.config.load()?;
+        let client = client_of(&config, config.api)?;
+        let (input, length): (Box<dyn BufRead>, _) = match &self.file {
+            Some(path) => {
+                let file = File::open(path)
+                    .map_err(|error| Failure::new(Exit::Runtime, format!("cannot read `{}`: {error}", path.display())))?;
+                let length = file.metadata()?.len();
+                (Box::new(BufReader::new(file)), Some(length))
+            }
+            None => (Box::new(BufReader::new(std::io::stdin())), None),
+        };
+        let sent = put_lines(&client, &self.stream, input, length).await?;
+        say(format_args!("{sent} records are durable in `{}`", self.stream));
+        Ok(())
+    }
+}
+
+/// A client for the daemon of this configuration, which listens at `api`.
+pub(crate) fn client_of(config: &Config, api: std::net::SocketAddr) -> Result<Client, Failure> {
+    let endpoint = Url::parse(&format!("http://{api}/"))?;
+    // Without credentials in the YAML any well-formed signature is accepted.
+    let (key, secret) = match config.credentials.as_deref().and_then(<[_]>::first) {
+        Some(credential) => (credential.access_key_id.clone(), credential.secret_access_key.reveal().to_owned()),
+        None => ("AKIAHYDRANTLOCAL".to_owned(), "not-checked".to_owned()),
+    };
+    Ok(Client::new(endpoint, key, secret)?)
+}
+
+/// Sends every line in batches and shows how far it is on a terminal. Returns the number of records, all of them durable.
+pub(crate) async fn put_lines(
+    client: &Client,
+    stream: &str,
+    mut input: impl BufRead,
+    length: Option<u64>,
+) -> Result<u64, Failure> {
+    let progress = progress(length);
+    let (mut batch, mut batch_bytes) = (Vec::with_capacity(BATCH_RECORDS_MAX), 0);
+    let (mut sent, mut line_number) = (0, 0_u64);
+    loop {
+        let mut line = Vec::new();
+        let read = input.read_until(b'\n', &mut line)?;
+        line_number += u64::from(read > 0);
+        let end = line.strip_suffix(b"\n").map_or(line.len(), |text| text.strip_suffix(b"\r").unwrap_or(text).len());
+        line.truncate(end);
+        if line.len() > RECORD_BYTES_MAX {
+            let text = format!("line {line_number} has {} bytes, a record at most {RECORD_BYTES_MAX}", line.len());
+            return Err(Failure::new(Exit::Runtime, text).hint(format!("{sent} records before it were sent")));
+        }
+        let full = batch.len() == BATCH_RECORDS_MAX || batch_bytes + line.len() > BATCH_BYTES_MAX;
+        if !batch.is_empty() && (full || read == 0) {
+            client.put(stream, &batch).await?;
+            sent += batch.len() as u64;
+            batch.clear();
+            batch_bytes = 0;
+        }
+        if read == 0 {
+            progress.finish_and_clear();
+            return Ok(sent);
+        }
+        progress.inc(read as u64);
+        batch_bytes += line.len();
+        batch.push(Bytes::from(line));
+    }
+}
+
+fn progress(length: Option<u64>) -> ProgressBar {
+    let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    let style = match length {
+        Some(_) => ProgressStyle::with_template("  sending   [{bar:40}] {bytes}/{total_bytes}  {bytes_per_sec}"),
+        None => ProgressStyle::with_template("  sending   {spinner} {bytes}  {bytes_per_sec}"),
+    };
+    if let Ok(style) = style {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}

@@ -1,0 +1,32 @@
+//! `hydrant run`: the daemon, until SIGTERM or SIGINT.
+
+use crate::cli::ConfigFile;
+use crate::exit::Failure;
+use crate::run::{Daemon, Options};
+use crate::shutdown;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Delete this delivery stream, which is not in the configuration any more, with all that was not delivered
+    #[arg(long, value_name = "NAME")]
+    discard_backlog: Vec<String>,
+}
+
+impl Run {
+    pub(crate) async fn execute(self) -> Result<(), Failure> {
+        // Listened for from the start, so that a stop during the start is not missed.
+        let stop = tokio::spawn(shutdown::requested());
+        let options = Options { discard_backlog: self.discard_backlog };
+        let daemon = Daemon::start(self.config.load()?, options).await?;
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let stopped = async {
+            let stopped = stop.await.map_err(std::io::Error::other)?;
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+            stopped
+        };
+        daemon.serve_until(stopped).await
+    }
+}

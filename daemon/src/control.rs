@@ -1,0 +1,217 @@
+//! Which delivery streams there are, from the YAML and from the API, and what the API may do to them.
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use hydrant_config::DeliveryStream;
+use hydrant_ingest::{
+    CatalogError, ControlError, ControlPlane, DeliveryStreamDefinition, Entry, Mappings, NewDeliveryStream, Origin,
+    Registry, StoredOrigin, StoredStatus, StoredStream, StreamHandle, delivery_stream_from_request,
+};
+use hydrant_record::{StreamId, Timestamp};
+use hydrant_shardlog::{Clock as _, SystemClock};
+
+use crate::engine::{Engine, OpenStreamError};
+use crate::exit::{Exit, Failure, chain};
+use crate::store::random_id;
+
+/// What the front door calls to create and delete.
+pub(crate) fn plane(engine: &Arc<Engine>) -> Arc<dyn ControlPlane> {
+    Arc::new(Plane { engine: Arc::clone(engine) })
+}
+
+/// Opens every delivery stream of the YAML and of the catalog, and finishes deletions that were cut off. Blocks.
+pub(crate) fn open_all(engine: &Arc<Engine>, registry: &Registry, discard: &[String]) -> Result<(), Failure> {
+    let stored = finish_deletions(engine)?;
+    for stream in &engine.config.delivery_streams {
+        let known = stored.iter().find(|known| known.origin == StoredOrigin::Yaml && known.name == stream.name);
+        let stored = match known {
+            Some(known) => known.clone(),
+            None => adopt(engine, stream)?,
+        };
+        let definition = DeliveryStreamDefinition {
+            name: stream.name.clone(),
+            region: stream.region.clone(),
+            version_id: stored.version_id,
+            created_at: stored.created_at,
+            origin: Origin::Yaml(stream.clone()),
+        };
+        open(engine, registry, stream, stored.id, definition)?;
+    }
+    for stored in stored {
+        match &stored.origin {
+            StoredOrigin::Yaml => retired(engine, &stored, discard)?,
+            StoredOrigin::Api { region, request } => {
+                let stream = delivery_stream_from_request(request, &Mappings::of(&engine.config)).map_err(|error| {
+                    Failure::new(Exit::Config, format!("delivery stream `{}`, made by the API: {error}", stored.name))
+                        .hint("put back what the configuration said when it was created")
+                })?;
+                let definition = DeliveryStreamDefinition {
+                    name: stored.name.clone(),
+                    region: Some(region.clone()),
+                    version_id: stored.version_id,
+                    created_at: stored.created_at,
+                    origin: Origin::Api { request: request.clone() },
+                };
+                open(engine, registry, &stream, stored.id, definition)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open(
+    engine: &Arc<Engine>,
+    registry: &Registry,
+    stream: &DeliveryStream,
+    id: StreamId,
+    definition: DeliveryStreamDefinition,
+) -> Result<(), Failure> {
+    let handle = engine.open_stream(stream, id).map_err(|error| cannot_open(&error))?;
+    registry
+        .insert(Entry::active(definition, handle))
+        .map_err(|error| Failure::of(Exit::Config, &error).hint("rename the one in the YAML, or pin its `region`"))
+}
+
+fn cannot_open(error: &OpenStreamError) -> Failure {
+    let failure = Failure::of(error.exit(), error);
+    match error.exit() {
+        Exit::CorruptStore => failure.hint("restore the data directory from a backup; nothing was changed"),
+        _ => failure,
+    }
+}
+
+/// Gives a delivery stream that is new in the YAML its id, durably.
+fn adopt(engine: &Engine, stream: &DeliveryStream) -> Result<StoredStream, Failure> {
+    let stored = StoredStream {
+        id: random_id().map_err(|error| Failure::of(Exit::Runtime, &error))?,
+        name: stream.name.clone(),
+        version_id: stream.version_id,
+        status: StoredStatus::Active,
+        created_at: SystemClock.now(),
+        origin: StoredOrigin::Yaml,
+    };
+    engine.catalog.insert(stored.clone()).map_err(|error| Failure::of(Exit::Io, &error))?;
+    Ok(stored)
+}
+
+/// Deletes what was promised to be deleted, and directories that never made it into the catalog. The rest is returned.
+fn finish_deletions(engine: &Engine) -> Result<Vec<StoredStream>, Failure> {
+    let io = |error: std::io::Error| Failure::of(Exit::Io, &error);
+    let (deleting, active): (Vec<_>, Vec<_>) =
+        engine.catalog.streams().into_iter().partition(|stream| stream.status == StoredStatus::Deleting);
+    for stream in deleting {
+        engine.store.remove_stream_dirs(stream.id).map_err(io)?;
+        engine.catalog.remove(stream.id).map_err(|error| Failure::of(Exit::Io, &error))?;
+        tracing::info!(delivery_stream = %stream.name, "its deletion is finished");
+    }
+    let known: Vec<StreamId> = active.iter().map(|stream| stream.id).collect();
+    for id in engine.store.unknown_stream_dirs(&known).map_err(io)? {
+        tracing::warn!(%id, "the catalog does not know this directory below streams/ or delivery/; it is left alone");
+    }
+    Ok(active)
+}
+
+/// A delivery stream that is in the catalog but no more in the YAML: its backlog must not vanish silently.
+fn retired(engine: &Engine, stored: &StoredStream, discard: &[String]) -> Result<(), Failure> {
+    if engine.config.delivery_streams.iter().any(|stream| stream.name == stored.name) {
+        return Ok(());
+    }
+    let name = &stored.name;
+    let backlog = engine.backlog(stored.id)?;
+    if backlog > 0 && !discard.iter().any(|discarded| discarded == name.as_str()) {
+        let text = format!(
+            "delivery stream `{name}` is not in the configuration any more, but {backlog} of its records are not delivered"
+        );
+        return Err(Failure::new(Exit::Config, text).hint(format!(
+            "put it back until they are, or run once with `--discard-backlog {name}` to delete them"
+        )));
+    }
+    engine.catalog.mark_deleting(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;
+    engine.store.remove_stream_dirs(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;
+    engine.catalog.remove(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;
+    tracing::info!(delivery_stream = %name, discarded = backlog, "it left the configuration and is deleted");
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Plane {
+    engine: Arc<Engine>,
+}
+
+impl ControlPlane for Plane {
+    fn create(&self, new: NewDeliveryStream) -> BoxFuture<'_, Result<StreamHandle, ControlError>> {
+        let engine = Arc::clone(&self.engine);
+        blocking(move || create(&engine, &new)).boxed()
+    }
+
+    fn begin_delete(&self, entry: Arc<Entry>) -> BoxFuture<'_, Result<(), ControlError>> {
+        let engine = Arc::clone(&self.engine);
+        blocking(move || match entry.handle() {
+            Some(handle) => engine.catalog.mark_deleting(handle.id).map_err(|error| unavailable(&error)),
+            None => Ok(()),
+        })
+        .boxed()
+    }
+
+    fn finish_delete(&self, entry: Arc<Entry>) -> BoxFuture<'_, Result<(), ControlError>> {
+        let engine = Arc::clone(&self.engine);
+        async move {
+            let Some(id) = entry.handle().map(|handle| handle.id) else { return Ok(()) };
+            engine.stop_stream(id).await;
+            blocking(move || {
+                engine.store.remove_stream_dirs(id).map_err(|error| unavailable(&error))?;
+                engine.catalog.remove(id).map_err(|error| unavailable(&error))
+            })
+            .await
+        }
+        .boxed()
+    }
+}
+
+fn create(engine: &Arc<Engine>, new: &NewDeliveryStream) -> Result<StreamHandle, ControlError> {
+    let Origin::Api { request } = &new.definition.origin else {
+        return Err(ControlError::Refused("a stream of the YAML is not created by the API".to_owned()));
+    };
+    let id = random_id().map_err(|error| unavailable(&error))?;
+    let stored = StoredStream {
+        id,
+        name: new.definition.name.clone(),
+        version_id: new.definition.version_id,
+        status: StoredStatus::Active,
+        created_at: Timestamp::from_millis(new.definition.created_at.as_millis()),
+        origin: StoredOrigin::Api {
+            region: new.definition.region.clone().unwrap_or_default(),
+            request: request.clone(),
+        },
+    };
+    engine.catalog.insert(stored).map_err(|error| match error {
+        CatalogError::TooMany => ControlError::LimitExceeded(error.to_string()),
+        error => unavailable(&error),
+    })?;
+    engine.open_stream(&new.spec, id).map_err(|error| {
+        let undone = engine.store.remove_stream_dirs(id).map_err(|error| error.to_string());
+        let undone = undone.and_then(|()| engine.catalog.remove(id).map_err(|error| error.to_string()));
+        if let Err(undo) = undone {
+            tracing::error!("a creation failed and could not be undone: {undo}");
+        }
+        match error.exit() {
+            Exit::Config => ControlError::Refused(chain(&error)),
+            _ => unavailable(&error),
+        }
+    })
+}
+
+fn unavailable(error: &dyn std::error::Error) -> ControlError {
+    ControlError::Unavailable(chain(error))
+}
+
+/// Runs to its end even if the caller goes away.
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
+) -> Result<T, ControlError> {
+    match tokio::task::spawn_blocking(act).await {
+        Ok(done) => done,
+        Err(panicked) => Err(ControlError::Unavailable(panicked.to_string())),
+    }
+}

@@ -1,0 +1,272 @@
+//! The delivery streams at work: each has its log, its plugins, its sink and its pipeline.
+//!
+//! Invariant: a stream is in the catalog before it has files, and its files are gone before it leaves the catalog; so whatever
+//! is cut off in between is seen at the next start and finished there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use hydrant_config::{Config, DeliveryStream};
+use hydrant_delivery::{JournalError, Pipeline, PipelineParts, StartError, Status};
+use hydrant_ingest::{Catalog, CatalogError, StreamHandle};
+use hydrant_plugins::{Chain, Host, LoadError, Transform};
+use hydrant_record::StreamId;
+use hydrant_shardlog::{LogOptions, OpenError, ShardLog, SystemClock};
+use hydrant_sinks::SinkError;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::exit::{Exit, Failure, chain};
+use crate::store::Store;
+
+/// Why a delivery stream could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenStreamError {
+    #[error("delivery stream `{name}`")]
+    Log {
+        name: String,
+        #[source]
+        source: OpenError,
+    },
+    #[error("delivery stream `{name}`")]
+    Plugin {
+        name: String,
+        #[source]
+        source: LoadError,
+    },
+    #[error("delivery stream `{name}`")]
+    Sink {
+        name: String,
+        #[source]
+        source: SinkError,
+    },
+    #[error("delivery stream `{name}`")]
+    Pipeline {
+        name: String,
+        #[source]
+        source: StartError,
+    },
+    #[error("delivery stream `{name}`: cannot make its directories")]
+    Io {
+        name: String,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// All delivery streams of one data directory.
+pub(crate) struct Engine {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) catalog: Catalog,
+    host: Host,
+    cpu: Arc<Semaphore>,
+    logs: LogSettings,
+    running: RwLock<BTreeMap<StreamId, Running>>,
+    /// Told when storage failed under a pipeline, after which only a restart into recovery helps.
+    broken: mpsc::Sender<Failure>,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    log: ShardLog,
+    pipeline: Arc<Pipeline>,
+}
+
+/// What the size of the disk and of the memory mean for a log.
+#[derive(Clone, Debug)]
+struct LogSettings {
+    queue_bytes_max: usize,
+    segment_bytes_max: u64,
+    reserve_bytes: u64,
+}
+
+impl LogSettings {
+    /// A small disk gets small segments and a small reserve: space comes back a segment at a time.
+    fn new(memory: u64, free_bytes: u64) -> LogSettings {
+        let share = free_bytes / 16;
+        LogSettings {
+            queue_bytes_max: usize::try_from(memory / 8).unwrap_or(usize::MAX),
+            segment_bytes_max: share.clamp(1 << 20, 128 << 20),
+            reserve_bytes: share.clamp(4 << 20, 256 << 20),
+        }
+    }
+
+    fn options(&self) -> LogOptions {
+        let mut options = LogOptions::new();
+        options.queue_bytes_max = self.queue_bytes_max;
+        options.segment_bytes_max = self.segment_bytes_max;
+        options.reserve_bytes = self.reserve_bytes;
+        options
+    }
+
+    /// A journal may use the reserve: what frees space must be able to write down that it does.
+    fn journal_options(&self) -> LogOptions {
+        let mut options = self.options();
+        options.segment_bytes_max = 4 << 20;
+        options.reserve_bytes = 0;
+        options
+    }
+}
+
+impl Engine {
+    /// Opens the catalog; no stream yet.
+    pub(crate) fn open(config: Config, store: Store, broken: mpsc::Sender<Failure>) -> Result<Engine, Failure> {
+        let free = store.free_bytes().map_err(|error| Failure::of(Exit::Io, &error))?;
+        let logs = LogSettings::new(config.memory, free);
+        let (log, _) = ShardLog::open(store.disk(), &store.catalog_dir(), logs.journal_options())
+            .map_err(|error| Failure::of(exit_of_log(&error), &error))?;
+        let catalog = Catalog::open(log).map_err(|error| Failure::of(exit_of_catalog(&error), &error))?;
+        let host = Host::new(hydrant_plugins::HostOptions { cache_dir: Some(store.plugin_dir()), ..Default::default() })
+            .map_err(|error| Failure::of(Exit::Runtime, &error))?;
+        let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let cpu = Arc::new(Semaphore::new(cpus));
+        Ok(Engine { config, store, catalog, host, cpu, logs, running: RwLock::default(), broken })
+    }
+
+    /// Opens the log and starts delivery. Blocks on disk and on compiling plugins.
+    pub(crate) fn open_stream(
+        self: &Arc<Self>,
+        stream: &DeliveryStream,
+        id: StreamId,
+    ) -> Result<StreamHandle, OpenStreamError> {
+        let name = || stream.name.to_string();
+        self.store.create_stream_dirs(id).map_err(|source| OpenStreamError::Io { name: name(), source })?;
+        let transform = Chain::load(&self.host, &stream.processing.plugins, stream.name.as_str())
+            .map_err(|source| OpenStreamError::Plugin { name: name(), source })?;
+        let sink = hydrant_sinks::sink(&stream.destination, self.store.disk())
+            .map_err(|source| OpenStreamError::Sink { name: name(), source })?;
+        let (log, recovery) = ShardLog::open(self.store.disk(), &self.store.log_dir(id), self.logs.options())
+            .map_err(|source| OpenStreamError::Log { name: name(), source })?;
+        if !recovery.clean {
+            tracing::info!(
+                delivery_stream = %stream.name,
+                torn_bytes = recovery.torn_bytes,
+                "the last stop was not clean; every acked record is there"
+            );
+        }
+        let pipeline = Pipeline::start(PipelineParts {
+            stream: stream.clone(),
+            stream_id: id,
+            dir: self.store.delivery_dir(id),
+            disk: self.store.disk(),
+            clock: Arc::new(SystemClock),
+            log: log.clone(),
+            journal_options: self.logs.journal_options(),
+            transform: transform.map(|chain| Box::new(chain) as Box<dyn Transform>),
+            sink,
+            cpu: Arc::clone(&self.cpu),
+        })
+        .map_err(|source| OpenStreamError::Pipeline { name: name(), source })?;
+        let pipeline = Arc::new(pipeline);
+        tokio::spawn(watch(Arc::clone(&pipeline), name(), self.broken.clone()));
+        self.running_mut().insert(id, Running { log: log.clone(), pipeline });
+        Ok(StreamHandle { id, log })
+    }
+
+    /// Records of a stream that is not running which were not delivered.
+    pub(crate) fn backlog(&self, id: StreamId) -> Result<u64, Failure> {
+        self.store.create_stream_dirs(id).map_err(|error| Failure::of(Exit::Io, &error))?;
+        let log = ShardLog::open(self.store.disk(), &self.store.log_dir(id), self.logs.options());
+        let (log, _) = log.map_err(|error| Failure::of(exit_of_log(&error), &error))?;
+        let options = self.logs.journal_options();
+        let backlog = hydrant_delivery::backlog(self.store.disk(), &self.store.delivery_dir(id), id, &log, options)
+            .map_err(|error| Failure::of(exit_of_pipeline(&error), &error))?;
+        log.close().map_err(|error| Failure::of(Exit::Io, &error))?;
+        Ok(backlog)
+    }
+
+    /// Ends delivery without delivering what is left, and closes the log.
+    pub(crate) async fn stop_stream(&self, id: StreamId) {
+        let running = self.running_mut().remove(&id);
+        if let Some(running) = running {
+            // An error that ended it was told when it happened.
+            let _ = running.pipeline.stop().await;
+            close(running.log, "log").await;
+        }
+    }
+
+    /// Delivers what is buffered, as far as `grace` allows, and closes everything.
+    pub(crate) async fn drain(&self, grace: Duration) {
+        let running = std::mem::take(&mut *self.running_mut());
+        let drained = running.into_values().map(|running| async move {
+            let _ = running.pipeline.drain(grace).await;
+            close(running.log, "log").await;
+        });
+        futures::future::join_all(drained).await;
+        if let Err(error) = self.catalog.close() {
+            tracing::warn!("the catalog was not closed cleanly: {error}");
+        }
+    }
+
+    /// Every delivery stream, by name.
+    pub(crate) fn status(&self) -> Vec<Status> {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Status> = running.values().map(|running| running.pipeline.status()).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    fn running_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<StreamId, Running>> {
+        self.running.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("store", &self.store.id()).finish_non_exhaustive()
+    }
+}
+
+/// Says why a pipeline ended, and asks for the end of the daemon if its storage failed.
+async fn watch(pipeline: Arc<Pipeline>, name: String, broken: mpsc::Sender<Failure>) {
+    let Err(error) = pipeline.ended().await else { return };
+    let text = format!("delivery stream `{name}` stopped: {}", chain(&*error));
+    tracing::error!("{text}");
+    if error.is_storage_failure() {
+        // Full means that somebody else has asked already.
+        let _ = broken.try_send(Failure::new(Exit::Io, text).hint("restart: recovery finds what is durable"));
+    }
+}
+
+async fn close(log: ShardLog, what: &'static str) {
+    let closed = tokio::task::spawn_blocking(move || log.close()).await;
+    if let Ok(Err(error)) = closed {
+        tracing::warn!("a {what} was not closed cleanly: {error}");
+    }
+}
+
+impl OpenStreamError {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            OpenStreamError::Log { source, .. } => exit_of_log(source),
+            OpenStreamError::Plugin { .. } | OpenStreamError::Sink { .. } => Exit::Config,
+            OpenStreamError::Pipeline { source, .. } => exit_of_pipeline(source),
+            OpenStreamError::Io { .. } => Exit::Io,
+        }
+    }
+}
+
+fn exit_of_log(error: &OpenError) -> Exit {
+    match error {
+        OpenError::Corrupt { .. } | OpenError::Unsupported { .. } => Exit::CorruptStore,
+        OpenError::Io { .. } => Exit::Io,
+    }
+}
+
+fn exit_of_pipeline(error: &StartError) -> Exit {
+    match error {
+        StartError::Io { .. } => Exit::Io,
+        StartError::Journal(JournalError::Open(error)) => exit_of_log(error),
+        StartError::Journal(JournalError::Append(_) | JournalError::Trim(_)) => Exit::Io,
+        StartError::Journal(_) => Exit::CorruptStore,
+    }
+}
+
+fn exit_of_catalog(error: &CatalogError) -> Exit {
+    match error {
+        CatalogError::Write(_) => Exit::Io,
+        _ => Exit::CorruptStore,
+    }
+}

@@ -1,0 +1,108 @@
+//! The main path: config -> log -> pipelines -> server -> shutdown. A record's way in eight hops begins here:
+//!
+//! 1. `ingest` reads one request under limits, verifies SigV4, decodes it;
+//! 2. and finds the record's delivery stream.
+//! 3. `ShardLog::submit` completes after `fdatasync`; only then is the producer answered.
+//! 4. `delivery` takes the next batch from the tail of the log,
+//! 5. has the WASM plugins transform it,
+//! 6. groups it by evaluated prefix and cuts a chunk by size and interval,
+//! 7. encodes each group and stages bytes and names in the outbox, synced,
+//! 8. and a sink sends what is staged, until it is there; then the cursor moves.
+//!
+//! Hops 1 to 3 are started by `Server::bind`, hops 4 to 8 by `Engine::open_stream`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hydrant_config::Config;
+use hydrant_disk::RealDisk;
+use hydrant_ingest::{Counters, Front, Registry, Server};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Admin;
+use crate::engine::Engine;
+use crate::exit::{Exit, Failure};
+use crate::store::Store;
+use crate::control;
+
+/// How long a stop waits for buffered records to be delivered; what is not delivered by then is at the next start.
+pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(60);
+
+/// What the command line adds to the configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// Delivery streams that may be deleted with their backlog, because they left the YAML.
+    pub(crate) discard_backlog: Vec<String>,
+}
+
+/// A daemon that takes records.
+pub(crate) struct Daemon {
+    pub(crate) api: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) counters: Arc<Counters>,
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+    broken: mpsc::Receiver<Failure>,
+}
+
+impl Daemon {
+    /// Starts everything, or nothing: on `Err` no port is open and no record was taken.
+    pub(crate) async fn start(config: Config, options: Options) -> Result<Daemon, Failure> {
+        let (broken_sender, broken) = mpsc::channel(1);
+        let (api, admin_address) = (config.api, config.admin);
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = Store::open(Arc::new(RealDisk::new()), &config.data_dir)?;
+            let engine = Arc::new(Engine::open(config, store, broken_sender)?);
+            let registry = Arc::new(Registry::new());
+            control::open_all(&engine, &registry, &options.discard_backlog)?;
+            Ok::<_, Failure>((engine, registry))
+        });
+        let (engine, registry) = opened.await.map_err(|error| Failure::of(Exit::Runtime, &error))??;
+
+        let counters = Arc::new(Counters::default());
+        let front = Front::new(&engine.config, Arc::clone(&registry), control::plane(&engine), Arc::clone(&counters));
+        let server = Server::bind(api, front).await.map_err(|error| cannot_listen("api", api, &error))?;
+        let admin = Admin::bind(admin_address, Arc::clone(&engine), Arc::clone(&counters))
+            .await
+            .map_err(|error| cannot_listen("admin", admin_address, &error))?;
+        let (api, admin_address) = (server.local_addr(), admin.local_addr());
+
+        let stop = CancellationToken::new();
+        let (server_stop, admin_stop) = (stop.clone(), stop.clone());
+        let serving = tokio::spawn(async move {
+            let served = server.serve(server_stop.cancelled_owned());
+            let administered = admin.serve(admin_stop.cancelled_owned());
+            tokio::join!(served, administered);
+        });
+        tracing::info!(%api, admin = %admin_address, "ready");
+        Ok(Daemon { api, admin: admin_address, engine, counters, stop, serving, broken })
+    }
+
+    /// Serves until `stop` completes or the storage fails, then drains. `Err` if it was the storage.
+    pub(crate) async fn serve_until(mut self, stop: impl Future<Output = std::io::Result<()>>) -> Result<(), Failure> {
+        let ended = tokio::select! {
+            stopped = stop => stopped.map_err(|error| Failure::of(Exit::Runtime, &error)),
+            Some(failure) = self.broken.recv() => Err(failure),
+        };
+        self.shut_down().await;
+        ended
+    }
+
+    /// Hops in reverse: no new requests, answers for those under way, then what is buffered goes out.
+    async fn shut_down(self) {
+        self.stop.cancel();
+        if let Err(error) = self.serving.await {
+            tracing::error!("the servers ended badly: {error}");
+        }
+        self.engine.drain(DRAIN_GRACE).await;
+        tracing::info!("stopped");
+    }
+}
+
+fn cannot_listen(what: &str, address: SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Runtime, format!("{what}.listen: cannot listen on {address}: {error}"))
+        .hint("stop what listens there, or choose another port")
+}
