@@ -1,0 +1,156 @@
+//! The release daemon under measurement: its own process, its own directory, its figures from /proc.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::client::{ACCESS_KEY, Connection, SECRET_KEY};
+
+/// Linux counts CPU time for /proc in hundredths of a second on every architecture we run on.
+const TICK: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub(crate) struct Daemon {
+    child: Child,
+    directory: PathBuf,
+    api: String,
+    admin: String,
+}
+
+impl Daemon {
+    pub(crate) fn start(binary: &Path, directory: &Path, stream: &str, format: &str) -> Result<Daemon> {
+        fs::create_dir_all(directory)?;
+        let (api, admin) = (free_address()?, free_address()?);
+        let yaml = format!(
+            "data_dir: ./data\napi: {{ listen: \"{api}\" }}\nadmin: {{ listen: \"{admin}\" }}\n\
+             credentials:\n  - {{ access_key_id: {ACCESS_KEY}, secret_access_key: \"env:HYDRANT_BENCH_SECRET\" }}\n\
+             delivery_streams:\n  - name: {stream}\n    buffering: {{ size: 64 MiB, interval: 5 s }}\n    format: {{ {format} }}\n    \
+             destination: {{ file: {{ directory: ./lake }} }}\n"
+        );
+        let config = directory.join("hydrant.yaml");
+        fs::write(&config, yaml)?;
+        let log = File::create(directory.join("hydrant.log"))?;
+        let child = Command::new(binary)
+            .args(["run", "-c"])
+            .arg(&config)
+            .env("HYDRANT_BENCH_SECRET", SECRET_KEY)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", binary.display()))?;
+        let mut daemon = Daemon { child, directory: directory.to_owned(), api, admin };
+        daemon.wait("the daemon is not ready", |daemon| {
+            let Ok(mut connection) = Connection::open(&daemon.admin) else { return Ok(false) };
+            Ok(connection.get(&daemon.admin, "/ready").is_ok_and(|(status, _)| status == 200))
+        })?;
+        Ok(daemon)
+    }
+
+    pub(crate) fn api_host(&self) -> String {
+        self.api.clone()
+    }
+
+    pub(crate) fn lake(&self) -> PathBuf {
+        self.directory.join("lake")
+    }
+
+    /// User and system time so far.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        cpu_of(self.child.id())
+    }
+
+    pub(crate) fn rss_peak_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kib: u64 = peak.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// Until everything that was stored is delivered; `records` must be exactly that.
+    pub(crate) fn wait_drained(&mut self, stream: &str, records: u64) -> Result<()> {
+        let name = stream.to_owned();
+        self.wait("there is backlog", move |daemon| {
+            let (status, body) = Connection::open(&daemon.admin)?.get(&daemon.admin, "/status")?;
+            if status != 200 {
+                bail!("/status answered {status}");
+            }
+            let all: serde_json::Value = serde_json::from_slice(&body)?;
+            let streams = all["delivery_streams"].as_array().context("no `delivery_streams` in /status")?;
+            let found = streams.iter().find(|entry| entry["name"] == name.as_str()).context("the stream is unknown")?;
+            if found["backlog"] != 0 {
+                return Ok(false);
+            }
+            if found["delivered"] != records {
+                bail!("{records} records were acked, the daemon says {found}");
+            }
+            Ok(true)
+        })
+    }
+
+    /// SIGTERM, and until it is gone.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        if !status.success() || !self.child.wait()?.success() {
+            bail!("the daemon did not end well:\n{}", self.log_tail());
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, what: &str, mut done: impl FnMut(&Daemon) -> Result<bool>) -> Result<()> {
+        let began = Instant::now();
+        while !done(self)? {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the daemon ended with {status}:\n{}", self.log_tail());
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("{what} after {} s:\n{}", PATIENCE.as_secs(), self.log_tail());
+            }
+            thread::park_timeout(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.directory.join("hydrant.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Ended already after `stop`; then both answer with an error that says so.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Fields 14 and 15 of /proc/PID/stat; the name before them may hold spaces.
+pub(crate) fn cpu_of(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
+    let ticks = |index: usize| -> Result<u32> {
+        Ok(fields.split_whitespace().nth(index).context("/proc/PID/stat is short")?.parse()?)
+    };
+    Ok(TICK * (ticks(11)? + ticks(12)?))
+}
+
+pub(crate) fn bytes_below(directory: &Path) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        sum += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
+    }
+    Ok(sum)
+}
+
+fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
