@@ -3,6 +3,16 @@
 //! A name is durable only after [`Disk::sync_dir`] of its directory; bytes only after [`DiskFile::sync_data`].
 //! After either has failed nobody may assume anything about what it covered, and nobody may call it again to find out.
 
+mod durable;
+pub mod faulty;
+mod real;
+mod stream;
+
+pub use durable::{create_dir_durable, create_durable, replace_durable};
+pub use faulty::FaultyDisk;
+pub use real::RealDisk;
+pub use stream::StreamWriter;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,9 +44,14 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
     /// Takes the advisory lock of an existing file, for the life of the returned value. `WouldBlock` if another process has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// 64 random bits from the operating system, for ids, epochs and salts.
+    fn random(&self) -> io::Result<u64> {
+        getrandom::u64().map_err(|error| io::Error::other(error.to_string()))
+    }
 }
 
 /// An open file. Positions are explicit, so one file may be read by many and needs no lock.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Reads up to `buf.len()` bytes; 0 at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;

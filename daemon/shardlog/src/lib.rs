@@ -1,21 +1,31 @@
 //! The embedded shard log: what was acked is on the medium, and what was cut off was never seen.
+//!
+//! `log` is the front; `commit` forms groups and completes them; `writer` frames and syncs one group; `segment` makes
+//! files; `recover` judges what an earlier life left; `tail` reads; `layout` draws the bytes.
+
+mod commit;
+mod committers;
+mod layout;
+mod log;
+mod recover;
+mod segment;
+mod tail;
+mod writer;
+
+pub use committers::Committers;
+pub use log::ShardLog;
+pub use tail::Tail;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use hydrant_disk::Disk;
-use hydrant_record::{Batch, Epoch, LogId, Lsn, NewRecord, Timestamp};
+use hydrant_record::{Epoch, LogId, Lsn, Timestamp};
 
 /// Called once, from a thread of the log, when the group that holds the records is durable or has failed. Must not block.
 pub type Completion = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
-
-/// One log in one directory. Cheap to share; all methods may be called from many threads.
-#[derive(Debug, Clone)]
-pub struct ShardLog {
-    _private: (),
-}
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -26,7 +36,33 @@ pub struct LogOptions {
     pub segment_bytes_max: u64,
     /// Bytes that must stay free on the disk; an append that would go below is [`AppendError::DiskFull`].
     pub reserve_bytes: u64,
+    /// The highest LSN that another durable file names, for instance a delivery journal: a log that ends below it has
+    /// lost synced records and opens as [`OpenError::Corrupt`].
+    pub known_durable: Option<Lsn>,
     pub clock: Arc<dyn Clock>,
+    /// The threads that write and sync; those of the process unless given.
+    pub committers: Committers,
+}
+
+impl LogOptions {
+    /// The defaults with the wall clock; set what differs.
+    #[must_use]
+    pub fn new() -> LogOptions {
+        LogOptions {
+            queue_bytes_max: 32 << 20,
+            segment_bytes_max: 128 << 20,
+            reserve_bytes: 0,
+            known_durable: None,
+            clock: Arc::new(SystemClock),
+            committers: Committers::shared(),
+        }
+    }
+}
+
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions::new()
+    }
 }
 
 /// Where arrival times come from.
@@ -39,8 +75,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that is handed in")]
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(0)
+        Timestamp::from_system(SystemTime::now())
     }
 }
 
@@ -49,9 +86,11 @@ impl Clock for SystemClock {
 pub struct Recovery {
     pub log_id: LogId,
     pub epoch: Epoch,
-    /// The first record still there, and the last; `None` if the log is empty.
+    /// The first record still there; `None` if there is none.
     pub first: Option<Lsn>,
+    /// The last record that was stored, also if it was trimmed since; `None` if there never was one.
     pub last: Option<Lsn>,
+    /// The log was closed, not cut off.
     pub clean: bool,
     /// Bytes of a torn tail that were left behind: never acked.
     pub torn_bytes: u64,
@@ -81,12 +120,18 @@ pub enum AppendError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Synced bytes are damaged: exit 65.
-    #[error("segment `{segment}` is corrupt at byte {offset}: records {first_lost}..={last_lost} were stored and cannot be read: {reason}")]
+    #[error(
+        "segment `{segment}` is corrupt at byte {offset}: records {first_lost}..={last_lost} were stored and cannot be read: {reason}"
+    )]
     Corrupt { segment: PathBuf, offset: u64, first_lost: Lsn, last_lost: Lsn, reason: &'static str },
     #[error("{path}: {reason}")]
     Unsupported { path: PathBuf, reason: String },
     #[error("cannot open the log in `{path}`")]
-    Io { path: PathBuf, #[source] source: io::Error },
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,77 +141,18 @@ pub enum ReadError {
     #[error("the records after {after:?} were trimmed; the log begins at {first}")]
     Trimmed { after: Option<Lsn>, first: Lsn },
     #[error("cannot read segment `{segment}`")]
-    Io { segment: PathBuf, #[source] source: io::Error },
+    Io {
+        segment: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
-impl ShardLog {
-    /// Opens the log in an existing directory, or creates it there if the directory is empty.
-    pub fn open(_disk: Arc<dyn Disk>, _dir: &Path, _options: LogOptions) -> Result<(ShardLog, Recovery), OpenError> {
-        unreachable!()
-    }
-    /// Queues records as one group member; `done` runs after the `fdatasync` that covers them. Errors that need no I/O
-    /// come back at once and `done` is dropped uncalled.
-    pub fn submit(&self, _records: Vec<NewRecord>, _done: Completion) -> Result<(), AppendError> {
-        unreachable!()
-    }
-    /// `submit`, awaited on this thread.
-    pub fn append(&self, _records: Vec<NewRecord>) -> Result<Appended, AppendError> {
-        unreachable!()
-    }
-    /// Reads what is durable after `after` (`None`: from the first record), then waits for more.
-    pub fn tail(&self, _after: Option<Lsn>) -> Tail {
-        unreachable!()
-    }
-    /// Records through `through` are not needed any more; whole segments of them are removed.
-    pub fn trim(&self, _through: Lsn) -> Result<(), io::Error> {
-        unreachable!()
-    }
-    /// Starts a new segment with the next append, so that what came before can be trimmed as a whole.
-    pub fn roll(&self) -> Result<(), AppendError> {
-        unreachable!()
-    }
-    /// The last durable record.
-    pub fn last(&self) -> Option<Lsn> {
-        unreachable!()
-    }
-    /// The first record that is still there.
-    pub fn first(&self) -> Option<Lsn> {
-        unreachable!()
-    }
-    pub fn id(&self) -> LogId {
-        unreachable!()
-    }
-    pub fn epoch(&self) -> Epoch {
-        unreachable!()
-    }
-    /// `Some` once a write or sync failed: the daemon exits 74.
-    pub fn poisoned(&self) -> Option<Arc<io::Error>> {
-        unreachable!()
-    }
-    /// Finishes what is queued, seals the last segment (a clean stop), and refuses more. Idempotent.
-    pub fn close(&self) -> Result<(), io::Error> {
-        unreachable!()
+impl OpenError {
+    fn io(path: &Path, source: io::Error) -> OpenError {
+        OpenError::Io { path: path.to_owned(), source }
     }
 }
 
-/// A reader's place in the log.
-#[derive(Debug)]
-pub struct Tail {
-    _private: (),
-}
-
-impl Tail {
-    /// The next durable records, at most `bytes_max` of data (one record at least); `None` when caught up. Reads disk.
-    pub fn next(&mut self, _bytes_max: usize) -> Result<Option<Batch>, ReadError> {
-        unreachable!()
-    }
-    /// Registers one waker, replacing the last: called (at least once) after records beyond this tail's place became durable,
-    /// at once if there are some already. Must not block.
-    pub fn on_more(&mut self, _wake: Arc<dyn Fn() + Send + Sync>) {
-        unreachable!()
-    }
-    /// The last record it has given out, or where it was opened.
-    pub fn position(&self) -> Option<Lsn> {
-        unreachable!()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! The log itself: who waits, what is visible, what may go.
+//!
+//! Invariant: what readers may see (`State::next` and the ends of segments) moves only after the sync that covers it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use hydrant_disk::Disk;
+use hydrant_record::{Epoch, LogId, Lsn, NewRecord};
+
+use crate::commit;
+use crate::layout::{Sealed, SegmentHeader, framed_bytes, storable};
+use crate::recover::{Found, recover};
+use crate::segment::{Prepared, Request, Segment};
+use crate::writer::{CommitError, Writer};
+use crate::{AppendError, Appended, Completion, LogOptions, OpenError, Recovery, Tail};
+
+/// One log in one directory. Cheap to share; all methods may be called from many threads.
+#[derive(Clone)]
+pub struct ShardLog {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: LogOptions,
+    pub(crate) id: LogId,
+    pub(crate) epoch: Epoch,
+    state: Mutex<State>,
+    /// No commit is queued or under way.
+    pub(crate) idle: Condvar,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) spare: Mutex<Spare>,
+    trimming: Mutex<()>,
+}
+
+/// Held for moments only, never across I/O.
+pub(crate) struct State {
+    pub(crate) queue: VecDeque<Submission>,
+    /// Of the queue and of the commit under way.
+    pub(crate) queued_bytes: u64,
+    pub(crate) committing: bool,
+    pub(crate) roll: bool,
+    pub(crate) closed: bool,
+    pub(crate) poisoned: Option<Arc<io::Error>>,
+    /// Oldest first, never empty once open, each with its durable end.
+    pub(crate) segments: Vec<(Arc<Segment>, u64)>,
+    /// The LSN after the last durable record.
+    pub(crate) next: Lsn,
+    pub(crate) wakers: Vec<(u64, Arc<dyn Fn() + Send + Sync>)>,
+    pub(crate) tails: u64,
+}
+
+pub(crate) struct Submission {
+    pub(crate) records: Vec<NewRecord>,
+    pub(crate) bytes: u64,
+    pub(crate) done: Completion,
+}
+
+/// The next segment, filled with zeros before it is needed.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    pub(crate) wanted: Option<Request>,
+    pub(crate) ready: Option<Prepared>,
+}
+
+impl ShardLog {
+    /// Opens the log in an existing directory, or creates it there if the directory is empty.
+    ///
+    /// A full disk is no error here: the log can be read and trimmed, and appends are [`AppendError::DiskFull`].
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: LogOptions) -> Result<(ShardLog, Recovery), OpenError> {
+        let io = |error| OpenError::io(dir, error);
+        let found = recover(&*disk, dir, &options)?;
+        let fresh = found.is_none();
+        let found = match found {
+            Some(found) => found,
+            None => Found {
+                log_id: new_id(&*disk).map_err(io)?,
+                segments: Vec::new(),
+                next: Lsn::FIRST,
+                clean: true,
+                torn_bytes: 0,
+            },
+        };
+        let epoch = Epoch(disk.random().map_err(io)?);
+        let newest = found.segments.last().map_or((0, 0), |(segment, end)| (segment.header.number, *end));
+        let log = ShardLog {
+            shared: Arc::new(Shared {
+                disk,
+                dir: dir.to_owned(),
+                options,
+                id: found.log_id,
+                epoch,
+                state: Mutex::new(State::new(found.segments, found.next)),
+                idle: Condvar::new(),
+                writer: Mutex::new(Writer::new(newest, found.next)),
+                spare: Mutex::default(),
+                trimming: Mutex::new(()),
+            }),
+        };
+        match log.shared.writer().roll(&log.shared, 0) {
+            Err(CommitError::DiskFull) if fresh => return Err(io(io::ErrorKind::StorageFull.into())),
+            Err(CommitError::Failed(error)) => return Err(io(error)),
+            Ok(()) | Err(CommitError::DiskFull) => {}
+        }
+        log.shared.remove_while(|oldest, next| oldest.base == next.base).map_err(io)?;
+        let (id, first, last) = (found.log_id, log.first(), log.last());
+        let (clean, torn_bytes) = (found.clean, found.torn_bytes);
+        Ok((log, Recovery { log_id: id, epoch, first, last, clean, torn_bytes }))
+    }
+
+    /// Queues records as one group member; `done` runs after the `fdatasync` that covers them. Errors that need no I/O
+    /// come back at once and `done` is dropped uncalled.
+    ///
+    /// # Panics
+    /// If there are no records, or one is over 64 MiB or has a partition key over 64 KiB: whoever takes records in
+    /// has refused those.
+    pub fn submit(&self, records: Vec<NewRecord>, done: Completion) -> Result<(), AppendError> {
+        assert!(!records.is_empty(), "an append has records");
+        assert!(records.iter().all(storable), "records are limited where they are taken in");
+        let bytes = framed_bytes(&records);
+        let mut state = self.shared.state();
+        state.usable()?;
+        // A single submission over the limit would otherwise never get in.
+        if state.queued_bytes > 0 && state.queued_bytes + bytes > self.shared.options.queue_bytes_max as u64 {
+            return Err(AppendError::Full);
+        }
+        state.queued_bytes += bytes;
+        state.queue.push_back(Submission { records, bytes, done });
+        let start = !std::mem::replace(&mut state.committing, true);
+        drop(state);
+        if start {
+            commit::schedule(&self.shared);
+        }
+        Ok(())
+    }
+
+    /// `submit`, awaited on this thread, which must not be one of the log's own.
+    pub fn append(&self, records: Vec<NewRecord>) -> Result<Appended, AppendError> {
+        let (sender, receiver) = sync_channel(1);
+        let done = move |result| {
+            let _ = sender.send(result);
+        };
+        self.submit(records, Box::new(done))?;
+        receiver.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Reads what is durable after `after` (`None`: from LSN 1), then waits for more. A place whose next record was
+    /// trimmed is [`crate::ReadError::Trimmed`]: nothing is ever skipped in silence.
+    pub fn tail(&self, after: Option<Lsn>) -> Tail {
+        Tail::new(Arc::clone(&self.shared), after)
+    }
+
+    /// Records through `through` are not needed any more; whole segments of them are removed, oldest first, each
+    /// durably before the next. The segment in use stays.
+    pub fn trim(&self, through: Lsn) -> Result<(), io::Error> {
+        self.shared.remove_while(|_, next| next.base <= through.next())
+    }
+
+    /// Starts a new segment with the next append, so that what came before can be trimmed as a whole.
+    pub fn roll(&self) -> Result<(), AppendError> {
+        let mut state = self.shared.state();
+        state.usable()?;
+        state.roll = true;
+        Ok(())
+    }
+
+    /// The last durable record, also if it was trimmed since.
+    pub fn last(&self) -> Option<Lsn> {
+        self.shared.state().next.previous()
+    }
+
+    /// The first record that is still there.
+    pub fn first(&self) -> Option<Lsn> {
+        let state = self.shared.state();
+        state.segments.first().map(|(segment, _)| segment.header.base).filter(|base| *base < state.next)
+    }
+
+    pub fn id(&self) -> LogId {
+        self.shared.id
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    /// `Some` once a write or sync failed: the daemon exits 74.
+    pub fn poisoned(&self) -> Option<Arc<io::Error>> {
+        self.shared.state().poisoned.clone()
+    }
+
+    /// Finishes what is queued, seals the last segment (a clean stop), and refuses more. Idempotent. Not to be called
+    /// from a completion or waker, for it waits for them.
+    pub fn close(&self) -> Result<(), io::Error> {
+        let mut state = self.shared.state();
+        state.closed = true;
+        while state.committing {
+            state = self.shared.idle.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let poisoned = state.poisoned.clone();
+        drop(state);
+        if let Some(error) = poisoned {
+            return Err(io::Error::new(error.kind(), error));
+        }
+        let mut spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.wanted = None;
+        if let Some(ready) = spare.ready.take() {
+            ready.discard(&*self.shared.disk);
+        }
+        drop(spare);
+        self.shared.writer().seal(Sealed::Closed).map_err(|error| {
+            let error = self.shared.poison(error);
+            io::Error::new(error.kind(), error)
+        })
+    }
+}
+
+impl fmt::Debug for ShardLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardLog").field("dir", &self.shared.dir).field("id", &self.shared.id).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more is accepted; the first reason is kept.
+    pub(crate) fn poison(&self, error: io::Error) -> Arc<io::Error> {
+        Arc::clone(self.state().poisoned.get_or_insert_with(|| Arc::new(error)))
+    }
+
+    /// Has the committers fill a segment; rolling waits for it or does it itself.
+    pub(crate) fn prepare_later(self: &Arc<Self>, request: Request) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).wanted = Some(request);
+        let shared = Arc::clone(self);
+        self.options.committers.run(Box::new(move || {
+            let mut spare = shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(request) = spare.wanted.take() {
+                // A failure here is met again, and reported, when the segment is really needed.
+                spare.ready = Prepared::new(&*shared.disk, &shared.dir, &request).ok();
+            }
+        }));
+    }
+
+    /// Unlinks segments from the oldest on, never the newest. Readers that hold one may finish it.
+    fn remove_while(&self, unneeded: impl Fn(&SegmentHeader, &SegmentHeader) -> bool) -> io::Result<()> {
+        let _alone = self.trimming.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let mut state = self.state();
+            let oldest = match &state.segments[..] {
+                [(oldest, _), (next, _), ..] if unneeded(&oldest.header, &next.header) => Arc::clone(oldest),
+                _ => return Ok(()),
+            };
+            let removed = state.segments.remove(0);
+            let _ = oldest.end_when_trimmed.set(removed.1);
+            drop(state);
+            match self.disk.remove(&oldest.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    self.state().segments.insert(0, removed);
+                    return Err(error);
+                }
+                _ => {}
+            }
+            // One at a time: were two unlinks lost in the wrong order, a gap would look like rot.
+            if let Err(error) = self.disk.sync_dir(&self.dir) {
+                let error = self.poison(error);
+                return Err(io::Error::new(error.kind(), error));
+            }
+        }
+    }
+}
+
+impl State {
+    fn new(segments: Vec<(Arc<Segment>, u64)>, next: Lsn) -> State {
+        State {
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            committing: false,
+            roll: false,
+            closed: false,
+            poisoned: None,
+            segments,
+            next,
+            wakers: Vec::new(),
+            tails: 0,
+        }
+    }
+
+    fn usable(&self) -> Result<(), AppendError> {
+        match &self.poisoned {
+            Some(error) => Err(AppendError::Poisoned(Arc::clone(error))),
+            None if self.closed => Err(AppendError::Closed),
+            None => Ok(()),
+        }
+    }
+}
+
+fn new_id(disk: &dyn Disk) -> io::Result<LogId> {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&disk.random()?.to_le_bytes());
+    id[8..].copy_from_slice(&disk.random()?.to_le_bytes());
+    Ok(LogId(id))
+}

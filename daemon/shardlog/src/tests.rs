@@ -1,0 +1,76 @@
+//! The log as its users see it: a directory, acks, and what is read back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hydrant_disk::{Disk, RealDisk};
+use hydrant_record::{Lsn, NewRecord, Record, ShardIx};
+
+use super::*;
+
+mod crash;
+mod faults;
+mod model;
+mod use_cases;
+
+fn options() -> LogOptions {
+    LogOptions { segment_bytes_max: 1 << 20, ..LogOptions::new() }
+}
+
+fn open(dir: &Path) -> (ShardLog, Recovery) {
+    open_on(Arc::new(RealDisk::new()), dir).unwrap()
+}
+
+fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<(ShardLog, Recovery), OpenError> {
+    ShardLog::open(disk, dir, options())
+}
+
+/// A record whose data tells its number, filled up to a length.
+fn numbered(number: usize, len: usize) -> NewRecord {
+    let mut data = format!("record {number} ").into_bytes();
+    data.resize(data.len().max(len), b'.');
+    let key = (number % 3 > 0).then(|| Bytes::from(format!("key {number}")));
+    NewRecord { shard: ShardIx(u32::try_from(number % 2).unwrap()), partition_key: key, data: Bytes::from(data) }
+}
+
+fn some(numbers: std::ops::Range<usize>) -> Vec<NewRecord> {
+    numbers.map(|number| numbered(number, 20)).collect()
+}
+
+fn read_all(log: &ShardLog, after: Option<Lsn>) -> Vec<Record> {
+    let mut tail = log.tail(after);
+    let mut all = Vec::new();
+    while let Some(batch) = tail.next(1000).unwrap() {
+        all.extend(batch.into_records());
+    }
+    all
+}
+
+fn payloads(records: &[Record]) -> Vec<NewRecord> {
+    let plain = |record: &Record| NewRecord {
+        shard: record.shard,
+        partition_key: record.partition_key.clone(),
+        data: record.data.clone(),
+    };
+    records.iter().map(plain).collect()
+}
+
+fn lsn(value: u64) -> Lsn {
+    Lsn::new(value).unwrap()
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    found.sort();
+    found
+}
+
+fn copy_of(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for path in segments(dir) {
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
