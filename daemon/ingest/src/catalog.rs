@@ -1,0 +1,219 @@
+//! The delivery streams that the API made, durable. Every record of the catalog's log is the whole state, so the last one
+//! that is durable is the truth, and a change is either seen as a whole after a crash or not at all.
+//!
+//! ```text
+//! record = JSON { "format": 1, "streams": [ { id, name, region, version_id, status, created_at_ms, request } ] }
+//! ```
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use hydrant_config::StreamName;
+use hydrant_record::{NewRecord, ShardIx, StreamId, Timestamp};
+use hydrant_shardlog::{AppendError, ReadError, ShardLog};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+const FORMAT: u32 = 1;
+/// Old states are removed when they have grown to this, in bytes.
+const COMPACT_AFTER: usize = 1 << 20;
+/// AWS's quota for one region.
+const STREAMS_MAX: usize = 5_000;
+
+/// The catalog of one data directory. Every method that changes it blocks until the change is durable.
+#[derive(Debug)]
+pub struct Catalog {
+    log: ShardLog,
+    state: Mutex<State>,
+}
+
+/// A delivery stream as the catalog keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredStream {
+    pub id: StreamId,
+    pub name: StreamName,
+    pub region: String,
+    pub version_id: u64,
+    pub status: StoredStatus,
+    pub created_at: Timestamp,
+    /// The CreateDeliveryStream request.
+    pub request: Value,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredStatus {
+    Active,
+    /// To be removed with all its records.
+    Deleting,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    #[error("there is a delivery stream named `{name}` in region `{region}` already")]
+    Exists { name: StreamName, region: String },
+    #[error("the catalog has no delivery stream with id `{0}`")]
+    NotFound(StreamId),
+    #[error("there are {STREAMS_MAX} delivery streams, the most that are allowed; delete one first")]
+    TooMany,
+    /// The change was not made durable: nothing has changed.
+    #[error("cannot write the catalog")]
+    Write(#[source] AppendError),
+    #[error("cannot read the catalog")]
+    Read(#[source] ReadError),
+    /// Written by a later version, or damaged.
+    #[error("the catalog's last state cannot be understood: {0}")]
+    Unreadable(String),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    streams: Vec<StoredStream>,
+    bytes_since_compaction: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    format: u32,
+    streams: Vec<Line>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    id: String,
+    name: String,
+    region: String,
+    version_id: u64,
+    status: StoredStatus,
+    created_at_ms: u64,
+    request: Value,
+}
+
+impl Catalog {
+    /// Reads the state from an open log that holds nothing else.
+    pub fn open(log: ShardLog) -> Result<Catalog, CatalogError> {
+        let streams = match log.last() {
+            None => Vec::new(),
+            Some(last) => {
+                let mut tail = log.tail(last.previous());
+                let batch = tail.next(1).map_err(CatalogError::Read)?;
+                let records = batch.map(hydrant_record::Batch::into_records).unwrap_or_default();
+                let record = records.first().filter(|record| record.lsn == last);
+                let record = record.ok_or_else(|| CatalogError::Unreadable(format!("record {last} is not there")))?;
+                read(&record.data)?
+            }
+        };
+        Ok(Catalog { log, state: Mutex::new(State { streams, bytes_since_compaction: 0 }) })
+    }
+
+    /// All streams, in the order of their creation.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StoredStream> {
+        self.lock().streams.clone()
+    }
+
+    /// Adds a stream; of two racing ones with the same name and region, one gets `Exists`.
+    pub fn insert(&self, stream: StoredStream) -> Result<(), CatalogError> {
+        self.change(|streams| {
+            if streams.iter().any(|known| known.name == stream.name && known.region == stream.region) {
+                return Err(CatalogError::Exists { name: stream.name, region: stream.region });
+            }
+            if streams.len() >= STREAMS_MAX {
+                return Err(CatalogError::TooMany);
+            }
+            streams.push(stream);
+            Ok(())
+        })
+    }
+
+    /// From now on a restart finishes the deletion.
+    pub fn mark_deleting(&self, id: StreamId) -> Result<(), CatalogError> {
+        self.change(|streams| {
+            let stream = streams.iter_mut().find(|stream| stream.id == id).ok_or(CatalogError::NotFound(id))?;
+            stream.status = StoredStatus::Deleting;
+            Ok(())
+        })
+    }
+
+    /// Forgets a stream whose records are gone.
+    pub fn remove(&self, id: StreamId) -> Result<(), CatalogError> {
+        self.change(|streams| {
+            let before = streams.len();
+            streams.retain(|stream| stream.id != id);
+            if streams.len() < before { Ok(()) } else { Err(CatalogError::NotFound(id)) }
+        })
+    }
+
+    /// Seals the log; later changes fail.
+    pub fn close(&self) -> std::io::Result<()> {
+        self.log.close()
+    }
+
+    fn change(
+        &self,
+        edit: impl FnOnce(&mut Vec<StoredStream>) -> Result<(), CatalogError>,
+    ) -> Result<(), CatalogError> {
+        let mut state = self.lock();
+        let mut streams = state.streams.clone();
+        edit(&mut streams)?;
+        let text = write(&streams);
+        let compact = state.bytes_since_compaction + text.len() > COMPACT_AFTER;
+        if compact {
+            self.log.roll().map_err(CatalogError::Write)?;
+        }
+        let size = text.len();
+        let record = NewRecord { shard: ShardIx(0), partition_key: None, data: Bytes::from(text) };
+        let appended = self.log.append(vec![record]).map_err(CatalogError::Write)?;
+        state.streams = streams;
+        state.bytes_since_compaction = if compact { size } else { state.bytes_since_compaction + size };
+        if let Some(old) = appended.first.previous().filter(|_| compact)
+            && let Err(error) = self.log.trim(old)
+        {
+            tracing::warn!(%error, "old states of the catalog could not be removed; they only take space");
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write(streams: &[StoredStream]) -> Vec<u8> {
+    let line = |stream: &StoredStream| Line {
+        id: stream.id.to_string(),
+        name: stream.name.to_string(),
+        region: stream.region.clone(),
+        version_id: stream.version_id,
+        status: stream.status,
+        created_at_ms: stream.created_at.as_millis(),
+        request: stream.request.clone(),
+    };
+    let document = Document { format: FORMAT, streams: streams.iter().map(line).collect() };
+    serde_json::to_vec(&document).expect("maps of a JSON document have text keys")
+}
+
+fn read(text: &[u8]) -> Result<Vec<StoredStream>, CatalogError> {
+    let document: Document =
+        serde_json::from_slice(text).map_err(|error| CatalogError::Unreadable(error.to_string()))?;
+    if document.format != FORMAT {
+        let text = format!("its format is {}, this version reads {FORMAT}", document.format);
+        return Err(CatalogError::Unreadable(text));
+    }
+    let stream = |line: Line| {
+        Some(StoredStream {
+            id: line.id.parse().ok()?,
+            name: StreamName::parse(&line.name)?,
+            region: line.region,
+            version_id: line.version_id,
+            status: line.status,
+            created_at: Timestamp::from_millis(line.created_at_ms),
+            request: line.request,
+        })
+    };
+    let streams: Option<Vec<_>> = document.streams.into_iter().map(stream).collect();
+    streams.ok_or_else(|| CatalogError::Unreadable("a stream has no valid id or name".to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use hydrant_disk::RealDisk;
+use hydrant_shardlog::LogOptions;
+use serde_json::json;
+
+use super::*;
+
+fn open(dir: &Path) -> Catalog {
+    let (log, _) = ShardLog::open(Arc::new(RealDisk::new()), dir, LogOptions::default()).unwrap();
+    Catalog::open(log).unwrap()
+}
+
+fn stream(id: u8, name: &str) -> StoredStream {
+    StoredStream {
+        id: StreamId([id; 16]),
+        name: StreamName::parse(name).unwrap(),
+        region: "us-east-1".to_owned(),
+        version_id: 1,
+        status: StoredStatus::Active,
+        created_at: Timestamp::from_millis(1_700_000_000_123),
+        request: json!({ "DeliveryStreamName": name }),
+    }
+}
+
+#[test]
+fn what_was_written_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = open(dir.path());
+    assert!(catalog.streams().is_empty());
+    for (id, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        catalog.insert(stream(id, name)).unwrap();
+    }
+    catalog.mark_deleting(StreamId([2; 16])).unwrap();
+    catalog.remove(StreamId([1; 16])).unwrap();
+    catalog.close().unwrap();
+    let deleting = StoredStream { status: StoredStatus::Deleting, ..stream(2, "b") };
+    assert_eq!(open(dir.path()).streams(), [deleting, stream(3, "c")]);
+}
+
+#[test]
+fn a_name_is_taken_once_even_by_two_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = open(dir.path());
+    let won = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..4)
+            .map(|id| {
+                scope.spawn({
+                    let catalog = &catalog;
+                    move || catalog.insert(stream(id, "a")).is_ok()
+                })
+            })
+            .collect();
+        tries.into_iter().map(|one| one.join().unwrap()).filter(|won| *won).count()
+    });
+    assert_eq!(won, 1);
+    let elsewhere = StoredStream { region: "eu-west-1".to_owned(), ..stream(9, "a") };
+    catalog.insert(elsewhere).unwrap();
+    assert!(matches!(catalog.insert(stream(10, "a")), Err(CatalogError::Exists { .. })));
+    assert!(matches!(catalog.remove(StreamId([77; 16])), Err(CatalogError::NotFound(_))));
+}
+
+#[test]
+fn old_states_are_removed_and_the_last_one_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = open(dir.path());
+    let large = StoredStream { request: json!("x".repeat(100_000)), ..stream(1, "large") };
+    catalog.insert(large.clone()).unwrap();
+    for round in 0..40 {
+        let id = 2 + round;
+        catalog.insert(stream(id, "small")).unwrap();
+        catalog.remove(StreamId([id; 16])).unwrap();
+    }
+    assert!(catalog.log.first() > Some(hydrant_record::Lsn::FIRST.plus(60)), "{:?}", catalog.log.first());
+    catalog.close().unwrap();
+    assert_eq!(open(dir.path()).streams(), [large]);
+}
+
+#[test]
+fn a_change_that_is_not_durable_did_not_happen() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = open(dir.path());
+    catalog.insert(stream(1, "a")).unwrap();
+    catalog.close().unwrap();
+    assert!(matches!(catalog.insert(stream(2, "b")), Err(CatalogError::Write(AppendError::Closed))));
+    assert_eq!(catalog.streams(), [stream(1, "a")]);
+}
+
+#[test]
+fn a_state_of_another_format_is_not_guessed_at() {
+    assert!(matches!(read(br#"{"format":2,"streams":[]}"#), Err(CatalogError::Unreadable(text)) if text.contains('2')));
+    assert!(read(b"{}").is_err());
+    assert_eq!(read(&write(&[stream(1, "a")])).unwrap(), [stream(1, "a")]);
+}

@@ -1,0 +1,253 @@
+use std::collections::BTreeMap;
+
+use hydrant_config::{AccountId, Column, ColumnKind, OnError, ParquetCompression, Plugin, S3Connection, Schema};
+
+use super::*;
+
+const LAMBDA: &str = "arn:aws:lambda:us-east-1:123456789012:function:clean";
+
+fn mappings() -> Mappings {
+    let plugin = Plugin {
+        path: "clean.wasm".into(),
+        sha256: None,
+        config: BTreeMap::new(),
+        memory: 1 << 20,
+        cpu_per_batch: Duration::from_secs(1),
+        on_error: OnError::FailRecord,
+        arn: None,
+    };
+    let schema = Schema::new(vec![Column { name: "ip".to_owned(), kind: ColumnKind::String }]).unwrap();
+    Mappings {
+        account: AccountId::parse("123456789012").unwrap(),
+        s3: Some(S3Connection { endpoint: None, region: "us-east-1".to_owned(), keys: None, path_style: true }),
+        lambda: BTreeMap::from([(LAMBDA.to_owned(), plugin)]),
+        glue: BTreeMap::from([("web.access".to_owned(), schema)]),
+    }
+}
+
+/// A request for an extended S3 destination with these members more.
+fn request(more: Value) -> Value {
+    let mut s3 = json!({ "RoleARN": "arn:aws:iam::123456789012:role/x", "BucketARN": "arn:aws:s3:::logs" });
+    s3.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({ "DeliveryStreamName": "demo", "ExtendedS3DestinationConfiguration": s3 })
+}
+
+fn made(more: Value) -> DeliveryStream {
+    delivery_stream_from_request(&request(more), "eu-west-1", &mappings()).unwrap()
+}
+
+fn refused(request: &Value, code: &str, text: &str) {
+    let error = delivery_stream_from_request(request, "eu-west-1", &mappings()).unwrap_err();
+    assert!(error.code == code && error.message.contains(text), "{request}: {error}");
+}
+
+fn argument(more: Value, text: &str) {
+    refused(&request(more), "InvalidArgumentException", text);
+}
+
+fn processors(list: Value) -> Value {
+    json!({ "Enabled": true, "Processors": list })
+}
+
+fn processor(kind: &str, parameters: &[(&str, &str)]) -> Value {
+    let one = |(name, value): &(&str, &str)| json!({ "ParameterName": name, "ParameterValue": value });
+    json!({ "Type": kind, "Parameters": parameters.iter().map(one).collect::<Vec<_>>() })
+}
+
+fn partitioned() -> Value {
+    let query = [("MetadataExtractionQuery", "{customer:.customer_id}"), ("JsonParsingEngine", "JQ-1.6")];
+    json!({
+        "Prefix": "c=!{partitionKeyFromQuery:customer}/",
+        "ErrorOutputPrefix": "errors/!{firehose:error-output-type}/",
+        "DynamicPartitioningConfiguration": { "Enabled": true },
+        "ProcessingConfiguration": processors(json!([processor("MetadataExtraction", &query)])),
+    })
+}
+
+fn with(mut value: Value, name: &str, member: Value) -> Value {
+    value[name] = member;
+    value
+}
+
+fn converted(serializer: Value, table: &str) -> Value {
+    json!({ "DataFormatConversionConfiguration": {
+        "SchemaConfiguration": { "RoleARN": "arn:aws:iam::123456789012:role/x", "DatabaseName": "web", "TableName": table },
+        "InputFormatConfiguration": { "Deserializer": { "OpenXJsonSerDe": {} } },
+        "OutputFormatConfiguration": { "Serializer": serializer },
+    } })
+}
+
+#[test]
+fn the_smallest_request_gets_awss_defaults() {
+    let stream = made(json!({ "Prefix": null }));
+    assert_eq!(stream.name.as_str(), "demo");
+    assert_eq!(stream.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(stream.buffering, Buffering { size: 5 << 20, interval: Duration::from_secs(300) });
+    assert!(matches!(stream.format, Format::Lines { compression: LineCompression::None }));
+    assert!(stream.partitioning.is_none() && stream.processing.plugins.is_empty());
+    assert!(!stream.processing.append_delimiter);
+    assert!(matches!(&stream.destination, Destination::S3 { bucket, .. } if bucket == "logs"));
+    let mut plain = request(json!({}));
+    plain[PLAIN] = plain[EXTENDED].take();
+    assert!(delivery_stream_from_request(&plain, "eu-west-1", &mappings()).is_ok());
+}
+
+#[test]
+fn everything_that_is_built_arrives_in_the_delivery_stream() {
+    let stream = made(json!({
+        "Prefix": "a/", "CompressionFormat": "GZIP", "FileExtension": ".json.gz", "CustomTimeZone": "Europe/Berlin",
+        "BufferingHints": { "SizeInMBs": 1, "IntervalInSeconds": 0 },
+        "EncryptionConfiguration": { "NoEncryptionConfig": "NoEncryption" },
+        "CloudWatchLoggingOptions": { "Enabled": false },
+        "ProcessingConfiguration": processors(json!([
+            processor("Lambda", &[("LambdaArn", &format!("{LAMBDA}:$LATEST")), ("NumberOfRetries", "3")]),
+            processor("AppendDelimiterToRecord", &[("Delimiter", "\\n")]),
+        ])),
+    }));
+    assert!(matches!(stream.format, Format::Lines { compression: LineCompression::Gzip }));
+    assert_eq!(stream.buffering, Buffering { size: 1 << 20, interval: Duration::ZERO });
+    let naming = stream.destination.naming();
+    assert_eq!(naming.time_zone, Tz::Europe__Berlin);
+    assert_eq!(naming.file_extension.as_deref(), Some(".json.gz"));
+    assert_eq!(stream.processing.plugins[0].arn.as_deref(), Some(&*format!("{LAMBDA}:$LATEST")));
+    assert!(stream.processing.append_delimiter);
+}
+
+#[test]
+fn dynamic_partitioning_has_its_own_bounds_and_defaults() {
+    let stream = made(partitioned());
+    assert_eq!(stream.buffering, Buffering { size: 128 << 20, interval: Duration::from_secs(300) });
+    let partitioning = stream.partitioning.as_ref().unwrap();
+    assert_eq!(partitioning.jq.as_ref().unwrap().names(), ["customer"]);
+    let hints = |size: i64, interval: i64| json!({ "SizeInMBs": size, "IntervalInSeconds": interval });
+    argument(
+        with(partitioned(), "BufferingHints", hints(63, 60)),
+        "BufferingHints.SizeInMBs must be at least 64 when Dynamic Partitioning is enabled.",
+    );
+    argument(
+        with(partitioned(), "BufferingHints", hints(64, 59)),
+        "BufferingHints.IntervalInSeconds must be at least 60 seconds when Dynamic Partitioning is enabled.",
+    );
+    argument(with(partitioned(), "ProcessingConfiguration", json!(null)), "Processing Configuration is not enabled");
+    argument(
+        with(partitioned(), "Prefix", json!("plain/")),
+        "S3 Prefix should contain Dynamic Partitioning namespaces",
+    );
+    argument(
+        with(partitioned(), "DynamicPartitioningConfiguration", json!(null)),
+        "Dynamic Partitioning Namespaces can only be part of a prefix",
+    );
+    argument(with(partitioned(), "Prefix", json!("c=!{partitionKeyFromQuery:other}/")), "`other`");
+}
+
+#[test]
+fn parquet_comes_from_a_known_glue_table() {
+    let stream = made(converted(json!({ "ParquetSerDe": {} }), "access"));
+    let Format::Parquet(parquet) = &stream.format else { panic!("no parquet: {:?}", stream.format) };
+    assert_eq!((parquet.compression, parquet.row_group), (ParquetCompression::Snappy, 128 << 20));
+    assert_eq!(stream.buffering.size, 128 << 20);
+    let serde = json!({ "ParquetSerDe": { "Compression": "GZIP", "BlockSizeBytes": 64 << 20 } });
+    let Format::Parquet(parquet) = &made(converted(serde, "access")).format else { panic!("no parquet") };
+    assert_eq!((parquet.compression, parquet.row_group), (ParquetCompression::Gzip, 64 << 20));
+    let snappy = || converted(json!({ "ParquetSerDe": {} }), "access");
+    argument(converted(json!({ "ParquetSerDe": {} }), "nothing"), "add `glue: { \"web.nothing\"");
+    argument(converted(json!({ "OrcSerDe": {} }), "access"), "OrcSerDe is not supported");
+    argument(converted(json!({}), "access"), "A serializer is required");
+    argument(with(snappy(), "CompressionFormat", json!("GZIP")), "CompressionFormat must be UNCOMPRESSED");
+    argument(
+        with(snappy(), "BufferingHints", json!({ "SizeInMBs": 63, "IntervalInSeconds": 60 })),
+        "SizeInMBs must be at least 64",
+    );
+    argument(
+        json!({ "DataFormatConversionConfiguration": {} }),
+        "must be given when data format conversion is enabled",
+    );
+    assert!(matches!(
+        made(json!({ "DataFormatConversionConfiguration": { "Enabled": false } })).format,
+        Format::Lines { .. }
+    ));
+}
+
+#[test]
+fn exactly_one_destination_that_is_built_is_taken() {
+    let text = "Exactly one destination configuration is supported for a Firehose";
+    refused(&json!({ "DeliveryStreamName": "x" }), "InvalidArgumentException", text);
+    let mut two = request(json!({}));
+    two["SplunkDestinationConfiguration"] = json!({});
+    refused(&two, "InvalidArgumentException", text);
+    let splunk = json!({ "DeliveryStreamName": "x", "SplunkDestinationConfiguration": {} });
+    refused(&splunk, "InvalidArgumentException", "SplunkDestinationConfiguration is not supported");
+    for (member, value) in [
+        ("DeliveryStreamType", json!("KinesisStreamAsSource")),
+        ("KinesisStreamSourceConfiguration", json!({})),
+        ("DeliveryStreamEncryptionConfigurationInput", json!({})),
+        ("Tags", json!([{ "Key": "a" }])),
+    ] {
+        refused(
+            &with(request(json!({})), member, value),
+            "InvalidArgumentException",
+            "is not supported by this version",
+        );
+    }
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    argument(json!({ "CompressionFormat": "Snappy" }), "CompressionFormat Snappy is not supported");
+    argument(json!({ "S3BackupMode": "Enabled" }), "S3BackupMode Enabled");
+    argument(json!({ "CloudWatchLoggingOptions": { "Enabled": true } }), "CloudWatchLoggingOptions");
+    let kms = json!({ "KMSEncryptionConfig": { "AWSKMSKeyARN": "arn:aws:kms:x" } });
+    argument(json!({ "EncryptionConfiguration": kms }), "KMSEncryptionConfig");
+    for kind in ["RecordDeAggregation", "Decompression", "CloudWatchLogProcessing"] {
+        argument(json!({ "ProcessingConfiguration": processors(json!([processor(kind, &[])])) }), kind);
+    }
+    let delimiter = processor("AppendDelimiterToRecord", &[("Delimiter", "##")]);
+    argument(json!({ "ProcessingConfiguration": processors(json!([delimiter])) }), "A Delimiter other than");
+}
+
+#[test]
+fn a_missing_mapping_names_the_key_to_add() {
+    let other = LAMBDA.replace("clean", "other");
+    let lambda = processor("Lambda", &[("LambdaArn", &other)]);
+    argument(json!({ "ProcessingConfiguration": processors(json!([lambda])) }), "add `lambda: { \"arn:aws:lambda");
+    let without = Mappings { s3: None, ..mappings() };
+    let error = delivery_stream_from_request(&request(json!({})), "eu-west-1", &without).unwrap_err();
+    assert!(error.message.contains("add `s3: {"), "{error}");
+}
+
+#[test]
+fn constraints_come_before_meaning_and_types_before_constraints() {
+    let bad = json!({
+        "DeliveryStreamName": "a b",
+        "ExtendedS3DestinationConfiguration": {
+            "RoleARN": "x", "CompressionFormat": "XYZ", "BufferingHints": { "SizeInMBs": 129, "IntervalInSeconds": 901 }
+        }
+    });
+    let error = delivery_stream_from_request(&bad, "x", &mappings()).unwrap_err();
+    assert_eq!(error.code, "ValidationException");
+    for text in [
+        "6 validation errors detected: ",
+        "Value 'XYZ' at 'extendedS3DestinationConfiguration.compressionFormat' failed to satisfy constraint: Member must \
+         satisfy enum value set: [ZIP, HADOOP_SNAPPY, Snappy, GZIP, UNCOMPRESSED]",
+        "Value null at 'extendedS3DestinationConfiguration.bucketARN' failed to satisfy constraint: Member must not be null",
+        "Value '129' at 'extendedS3DestinationConfiguration.bufferingHints.sizeInMBs' failed to satisfy constraint: Member \
+         must have value less than or equal to 128",
+    ] {
+        assert!(error.message.contains(text), "{error}");
+    }
+    let mistyped = with(bad, "DeliveryStreamType", json!(7));
+    refused(&mistyped, "SerializationException", "NUMBER_VALUE can not be converted to a String");
+    let place = json!({ "ProcessingConfiguration": processors(json!([{ "Type": "X" }])) });
+    refused(
+        &request(place),
+        "ValidationException",
+        "'extendedS3DestinationConfiguration.processingConfiguration.processors.1.member.type'",
+    );
+    argument(json!({ "BufferingHints": { "SizeInMBs": 5 } }), "or neither");
+    argument(
+        json!({ "Prefix": "!{timestamp:yyyy}/" }),
+        "Ths supplied prefix(es) do not satisfy the following constraint: ErrorOutputPrefix cannot be null or empty when \
+         Prefix contains expressions",
+    );
+    argument(json!({ "CustomTimeZone": "Mars/Base" }), "not a known time zone");
+}
