@@ -1,11 +1,30 @@
 //! YAML to values that cannot be wrong. A [`Config`] that exists is valid; all problems of a file are reported at once.
+//!
+//! `raw` knows YAML, `keys` knows every key, `load` makes a [`Config`] of both. [`DeliveryStream::new`], [`Naming::new`]
+//! and [`Schema::new`] hold the rules that the AWS API shares with YAML.
 
+mod environment;
+mod fit;
 mod jq;
+mod keys;
+mod load;
 mod model;
+mod naming;
 mod prefix;
+mod problem;
+mod quantity;
+mod raw;
+mod reference;
+mod schema;
 mod secret;
+mod time_pattern;
 
-pub use jq::{JqKeys, JqError};
+pub use environment::Environment;
+pub use jq::{JqError, JqKeys};
+pub use load::{Loaded, load, load_text};
 pub use model::*;
-pub use prefix::{Partition, Prefix, PrefixError, PrefixKind, PrefixValues, KeySource};
+pub use naming::{NamingMember, NamingProblem};
+pub use prefix::{KeySource, Partition, Prefix, PrefixError, PrefixKind, PrefixValues};
+pub use problem::{At, Problem, Problems, Warning};
+pub use reference::{reference, template};
 pub use secret::Secret;

@@ -1,0 +1,246 @@
+//! Every key of the YAML file: kind, default, allowed range, meaning. The loader takes ranges and defaults from here, the
+//! reference page prints it, unknown keys are compared with it; so the three cannot disagree.
+//!
+//! In paths `[]` is any item of a list and `*` any key of a map with free keys.
+
+use crate::quantity::{show_duration, show_size};
+use std::time::Duration;
+
+/// What may stand behind a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    Section,
+    /// A map with exactly one of the keys below it.
+    Choice,
+    List,
+    /// Free keys; says what stands on both sides.
+    Map(&'static str),
+    /// Says what is allowed.
+    Text(&'static str),
+    Word(&'static [&'static str]),
+    Size {
+        min: u64,
+        max: u64,
+    },
+    /// In milliseconds.
+    Duration {
+        min: u64,
+        max: u64,
+    },
+    Integer {
+        min: u64,
+        max: u64,
+    },
+    Boolean,
+    Secret,
+    Path,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    pub(crate) path: &'static str,
+    pub(crate) kind: KeyKind,
+    /// For sizes, durations, integers and words the text that is read when the key is absent; else prose; empty for none.
+    pub(crate) default: &'static str,
+    pub(crate) meaning: &'static str,
+    pub(crate) required: bool,
+    pub(crate) beyond_firehose: bool,
+    /// What to do instead of a value out of range.
+    pub(crate) hint: &'static str,
+}
+
+impl Key {
+    /// The last part of the path.
+    pub(crate) fn name(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// For `must be …` and the reference page.
+    pub(crate) fn allowed(&self) -> String {
+        match self.kind {
+            KeyKind::Section => "a map of keys".to_owned(),
+            KeyKind::Choice => "a map with exactly one key".to_owned(),
+            KeyKind::List => "a list".to_owned(),
+            KeyKind::Map(what) => format!("a map of {what}"),
+            KeyKind::Text(what) => what.to_owned(),
+            KeyKind::Word(words) => crate::problem::quoted(words, "or"),
+            KeyKind::Size { min, max } => format!("{} to {}", show_size(min), show_size(max)),
+            KeyKind::Duration { min, max } => {
+                let show = |millis| show_duration(Duration::from_millis(millis));
+                format!("{} to {}", show(min), show(max))
+            }
+            KeyKind::Integer { min, max } => format!("{min} to {max}"),
+            KeyKind::Boolean => "`true` or `false`".to_owned(),
+            KeyKind::Secret => "`env:NAME`, `file:PATH`, `credential:NAME` or `plain:TEXT`".to_owned(),
+            KeyKind::Path => "a path, relative to the YAML file".to_owned(),
+        }
+    }
+}
+
+/// The key at a path.
+pub(crate) fn find(path: &str) -> &'static Key {
+    KEYS.iter().find(|key| key.path == path).unwrap_or_else(|| {
+        // A test loads every key of the table and compares what the loader asked for.
+        unreachable!("the loader asks for `{path}`, which the table of keys lacks")
+    })
+}
+
+/// Names of the keys in the map at a path.
+pub(crate) fn children(path: &str) -> Vec<&'static str> {
+    let parent = |key: &Key| key.path.rsplit_once('.').map_or("", |(parent, _)| parent);
+    KEYS.iter().filter(|key| parent(key) == path).map(Key::name).collect()
+}
+
+/// Planned, and therefore no typing mistake.
+pub(crate) fn is_not_built_yet(path: &str) -> bool {
+    NOT_YET.contains(&path)
+}
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+const fn key(path: &'static str, kind: KeyKind, default: &'static str, meaning: &'static str) -> Key {
+    Key { path, kind, default, meaning, required: false, beyond_firehose: false, hint: "" }
+}
+
+impl Key {
+    const fn required(mut self) -> Key {
+        self.required = true;
+        self
+    }
+    const fn beyond(mut self) -> Key {
+        self.beyond_firehose = true;
+        self
+    }
+    const fn hint(mut self, hint: &'static str) -> Key {
+        self.hint = hint;
+        self
+    }
+}
+
+const ADDRESS: KeyKind = KeyKind::Text("an IP address and a port");
+const COLUMNS: KeyKind = KeyKind::Map("column name to type");
+const COLUMN_TYPES: &str = "Lower-case names in order; types `boolean`, `tinyint`, `smallint`, `int`, `bigint`, `float`, `double`, `string`, `binary`, `date`, `timestamp`, `decimal(p,s)`.";
+const PLUGIN_PATH: &str = "The WASM file.";
+const SHA256: KeyKind = KeyKind::Text("64 hexadecimal digits");
+const SHA256_MEANING: &str = "Refuses any other file.";
+const PLUGIN_CONFIG: KeyKind = KeyKind::Map("text to text");
+const PLUGIN_CONFIG_MEANING: &str = "What the plugin reads by `config(key)`.";
+const PLUGIN_MEMORY: KeyKind = KeyKind::Size { min: MIB, max: 4 * GIB };
+const PLUGIN_MEMORY_MEANING: &str = "Linear memory of one instance.";
+const CPU: KeyKind = KeyKind::Duration { min: 10, max: 300_000 };
+const CPU_MEANING: &str = "CPU time for one batch of records.";
+const ON_ERROR: KeyKind = KeyKind::Word(&["fail_record", "stop"]);
+const ON_ERROR_MEANING: &str = "After a trap or an exceeded limit: the one record goes to the error output, or the delivery stream waits for repair.";
+const PREFIX: KeyKind = KeyKind::Text("up to 1024 bytes with Firehose's `!{namespace:value}` expressions");
+const PREFIX_DEFAULT: &str = "!{timestamp:yyyy/MM/dd/HH}/";
+const PREFIX_MEANING: &str = "Begins every object name. Without a timestamp and without partition keys, `!{timestamp:yyyy/MM/dd/HH}/` is appended, and no slash before it.";
+const ERROR_PREFIX_DEFAULT: &str = "prefix, `!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd/HH}/`";
+const ERROR_PREFIX_MEANING: &str = "Begins the names of objects with failed records. Must be given if `prefix` has expressions; if it has expressions itself, `!{firehose:error-output-type}` is one of them.";
+const ZONE: KeyKind = KeyKind::Text("a name of the IANA time zone database");
+const ZONE_MEANING: &str = "Of the timestamps in both prefixes and in object names.";
+const EXTENSION: KeyKind = KeyKind::Text("a dot, then up to 127 of `0-9 a-z ! - _ . * ' ( )`");
+const EXTENSION_MEANING: &str = "Replaces the extension of the format.";
+const ENDPOINT: KeyKind = KeyKind::Text("an `http://` or `https://` URL without a path");
+const REGION: KeyKind = KeyKind::Text("a region such as `eu-central-1`");
+const INHERITED: &str = "from `s3`";
+
+/// In the order of the reference page, one line a key.
+#[rustfmt::skip]
+pub(crate) static KEYS: &[Key] = &[
+    key("data_dir", KeyKind::Path, "`$STATE_DIRECTORY`, else `./hydrant-data`", "Where acknowledged records are kept until they are delivered."),
+    key("memory", KeyKind::Size { min: 64 * MIB, max: 1024 * GIB }, "512 MiB", "One ceiling for all buffers of the daemon."),
+    key("account", KeyKind::Text("twelve digits"), "123456789012", "The account number in ARNs."),
+    key("api", KeyKind::Section, "", "The AWS API that producers call."),
+    key("api.listen", ADDRESS, "127.0.0.1:4567", "Any address but loopback needs `credentials`."),
+    key("admin", KeyKind::Section, "", "Health, readiness and metrics."),
+    key("admin.listen", ADDRESS, "127.0.0.1:4568", "Answers without authentication."),
+    key("credentials", KeyKind::List, "none", "Who may call the API. Without this section any well-formed signature is accepted, on loopback only."),
+    key("credentials[].access_key_id", KeyKind::Text("1 to 128 letters, digits and `_`"), "", "The key id that the client signs with.").required(),
+    key("credentials[].secret_access_key", KeyKind::Secret, "", "The secret of that key id.").required(),
+    key("s3", KeyKind::Section, "", "Inherited by every S3 destination and by delivery streams made through the API."),
+    key("s3.endpoint", ENDPOINT, "AWS", "An S3-compatible store."),
+    key("s3.region", REGION, "us-east-1", "The region that requests are signed for."),
+    key("s3.access_key_id", KeyKind::Secret, "the usual AWS chain", "Static keys; both or neither."),
+    key("s3.secret_access_key", KeyKind::Secret, "the usual AWS chain", "Static keys; both or neither."),
+    key("s3.session_token", KeyKind::Secret, "none", "For temporary static keys."),
+    key("s3.path_style", KeyKind::Boolean, "true with an endpoint", "`endpoint/bucket/key` instead of `bucket.endpoint/key`."),
+    key("lambda", KeyKind::Map("Lambda ARN to plugin"), "none", "What a Lambda ARN in an API request means here."),
+    key("lambda.*.plugin", KeyKind::Path, "", PLUGIN_PATH).required(),
+    key("lambda.*.sha256", SHA256, "any", SHA256_MEANING),
+    key("lambda.*.config", PLUGIN_CONFIG, "none", PLUGIN_CONFIG_MEANING),
+    key("lambda.*.memory", PLUGIN_MEMORY, "128 MiB", PLUGIN_MEMORY_MEANING),
+    key("lambda.*.cpu_per_batch", CPU, "2 s", CPU_MEANING),
+    key("lambda.*.on_error", ON_ERROR, "fail_record", ON_ERROR_MEANING),
+    key("glue", KeyKind::Map("`database.table` to columns"), "none", "What a Glue table in an API request means here."),
+    key("glue.*.columns", COLUMNS, "", COLUMN_TYPES).required(),
+    key("delivery_streams", KeyKind::List, "none", "Delivery streams that this file manages."),
+    key("delivery_streams[].name", KeyKind::Text("1 to 64 of `a-z A-Z 0-9 _ . -`"), "", "What producers call it; distinct.").required(),
+    key("delivery_streams[].region", REGION, "any", "Answers only clients that sign for this region."),
+    key("delivery_streams[].buffering", KeyKind::Section, "", "When an object is cut: whichever comes first."),
+    key("delivery_streams[].buffering.size", KeyKind::Size { min: MIB, max: GIB }, "64 MiB", "Bytes after the plugins and before compression.").beyond().hint("raise `interval`, or split the stream"),
+    key("delivery_streams[].buffering.interval", KeyKind::Duration { min: 0, max: 3_600_000 }, "60 s", "Since the first record of the buffer.").beyond(),
+    key("delivery_streams[].processing", KeyKind::Section, "", "What happens to each record, in this order."),
+    key("delivery_streams[].processing.plugins", KeyKind::List, "none", "WASM plugins; the second sees what the first answered.").beyond(),
+    key("delivery_streams[].processing.plugins[].path", KeyKind::Path, "", PLUGIN_PATH).required(),
+    key("delivery_streams[].processing.plugins[].sha256", SHA256, "any", SHA256_MEANING),
+    key("delivery_streams[].processing.plugins[].config", PLUGIN_CONFIG, "none", PLUGIN_CONFIG_MEANING),
+    key("delivery_streams[].processing.plugins[].memory", PLUGIN_MEMORY, "128 MiB", PLUGIN_MEMORY_MEANING),
+    key("delivery_streams[].processing.plugins[].cpu_per_batch", CPU, "2 s", CPU_MEANING),
+    key("delivery_streams[].processing.plugins[].on_error", ON_ERROR, "fail_record", ON_ERROR_MEANING),
+    key("delivery_streams[].processing.append_delimiter", KeyKind::Boolean, "true with `lines`", "A newline after each record; only with the `lines` format."),
+    key("delivery_streams[].partitioning", KeyKind::Section, "", "Dynamic partitioning. Also on, with the defaults, when the prefix asks for a key."),
+    key("delivery_streams[].partitioning.jq", KeyKind::Map("key to jq filter"), "none", "Keys for `!{partitionKeyFromQuery:key}`, at most 50; each must stand in the prefix."),
+    key("delivery_streams[].partitioning.partitions_max", KeyKind::Integer { min: 1, max: 50_000 }, "500", "Active partitions; records of further ones go to the error output.").beyond(),
+    key("delivery_streams[].format", KeyKind::Choice, "`lines`", "How records become objects."),
+    key("delivery_streams[].format.lines", KeyKind::Section, "", "Records one after the other, as they are."),
+    key("delivery_streams[].format.lines.compression", KeyKind::Word(&["none", "gzip"]), "none", "Of the whole object."),
+    key("delivery_streams[].format.parquet", KeyKind::Section, "", "JSON records as Parquet rows."),
+    key("delivery_streams[].format.parquet.columns", COLUMNS, "", COLUMN_TYPES).required(),
+    key("delivery_streams[].format.parquet.compression", KeyKind::Word(&["none", "snappy", "gzip", "zstd", "lz4"]), "snappy", "Of the pages.").beyond(),
+    key("delivery_streams[].format.parquet.row_group", KeyKind::Size { min: MIB, max: GIB }, "128 MiB", "Bytes before encoding."),
+    key("delivery_streams[].destination", KeyKind::Choice, "", "Where the objects go.").required(),
+    key("delivery_streams[].destination.file", KeyKind::Section, "", "A local directory.").beyond(),
+    key("delivery_streams[].destination.file.directory", KeyKind::Path, "", "Prefixes begin here.").required(),
+    key("delivery_streams[].destination.file.prefix", PREFIX, PREFIX_DEFAULT, PREFIX_MEANING),
+    key("delivery_streams[].destination.file.error_output_prefix", PREFIX, ERROR_PREFIX_DEFAULT, ERROR_PREFIX_MEANING),
+    key("delivery_streams[].destination.file.time_zone", ZONE, "UTC", ZONE_MEANING),
+    key("delivery_streams[].destination.file.file_extension", EXTENSION, "of the format", EXTENSION_MEANING),
+    key("delivery_streams[].destination.s3", KeyKind::Section, "", "A bucket at AWS or in an S3-compatible store."),
+    key("delivery_streams[].destination.s3.bucket", KeyKind::Text("1 to 255 letters, digits, `_`, `.` and `-`"), "", "Must exist.").required(),
+    key("delivery_streams[].destination.s3.prefix", PREFIX, PREFIX_DEFAULT, PREFIX_MEANING),
+    key("delivery_streams[].destination.s3.error_output_prefix", PREFIX, ERROR_PREFIX_DEFAULT, ERROR_PREFIX_MEANING),
+    key("delivery_streams[].destination.s3.time_zone", ZONE, "UTC", ZONE_MEANING),
+    key("delivery_streams[].destination.s3.file_extension", EXTENSION, "of the format", EXTENSION_MEANING),
+    key("delivery_streams[].destination.s3.endpoint", ENDPOINT, INHERITED, "Instead of the one in `s3`."),
+    key("delivery_streams[].destination.s3.region", REGION, INHERITED, "Instead of the one in `s3`."),
+    key("delivery_streams[].destination.s3.access_key_id", KeyKind::Secret, INHERITED, "Both or neither, instead of those in `s3`."),
+    key("delivery_streams[].destination.s3.secret_access_key", KeyKind::Secret, INHERITED, "Both or neither, instead of those in `s3`."),
+    key("delivery_streams[].destination.s3.session_token", KeyKind::Secret, INHERITED, "With static keys of its own."),
+    key("delivery_streams[].destination.s3.path_style", KeyKind::Boolean, INHERITED, "Instead of the one in `s3`."),
+];
+
+/// Keys of versions to come.
+static NOT_YET: &[&str] = &[
+    "limits",
+    "streams",
+    "secrets",
+    "api.tls",
+    "admin.tls",
+    "credentials[].allow",
+    "s3.profile",
+    "delivery_streams[].from_stream",
+    "delivery_streams[].backup",
+    "delivery_streams[].backlog_max",
+    "delivery_streams[].buffering.object_size",
+    "delivery_streams[].processing.decompress",
+    "delivery_streams[].processing.deaggregate",
+    "delivery_streams[].format.orc",
+    "delivery_streams[].destination.opensearch",
+    "delivery_streams[].destination.http_endpoint",
+    "delivery_streams[].destination.splunk",
+    "delivery_streams[].destination.s3.server_side_encryption",
+    "delivery_streams[].destination.s3.storage_class",
+    "delivery_streams[].destination.s3.acl",
+    "delivery_streams[].destination.s3.tags",
+];

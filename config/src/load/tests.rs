@@ -1,0 +1,209 @@
+//! What people read when something is wrong, and that everything right is taken.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::keys::{KEYS, Key, KeyKind};
+use crate::model::{Destination, Format, ParquetCompression};
+
+mod messages;
+mod values;
+
+const FILE: &str = "hydrant.yaml";
+
+fn loaded(text: &str) -> Loaded {
+    load_text(text, Path::new(FILE), &Environment::of([])).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+}
+
+fn problems(text: &str) -> String {
+    problems_in(text, &Environment::of([]))
+}
+
+fn problems_in(text: &str, env: &Environment) -> String {
+    match load_text(text, Path::new(FILE), env) {
+        Err(problems) => problems.to_string(),
+        Ok(loaded) => panic!("{loaded:?}\n{text}"),
+    }
+}
+
+/// The problems of one delivery stream whose further keys are given, indented by four.
+fn stream_problems(rest: &str) -> String {
+    problems(&format!("delivery_streams:\n  - name: a\n{rest}"))
+}
+
+fn warnings(text: &str) -> String {
+    loaded(text).warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+const SMALLEST: &str =
+    "delivery_streams:\n  - name: access-logs\n    destination:\n      file: { directory: ./lake }\n";
+
+/// Every key once; `{dir}` holds the plugin.
+const EVERYTHING: &str = r#"
+data_dir: data
+memory: 1 GiB
+account: "210987654321"
+api: { listen: 0.0.0.0:4567 }
+admin: { listen: "[::1]:4568" }
+credentials:
+  - access_key_id: AKIAEXAMPLE
+    secret_access_key: env:SECRET
+s3:
+  endpoint: http://127.0.0.1:9000
+  region: eu-central-1
+  access_key_id: plain:minio
+  secret_access_key: env:SECRET
+  session_token: env:TOKEN
+  path_style: false
+lambda:
+  "arn:aws:lambda:us-east-1:123456789012:function:clean":
+    plugin: clean.wasm
+    sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+    config: { mask: ip }
+    memory: 64 MiB
+    cpu_per_batch: 500 ms
+    on_error: stop
+glue:
+  web.access: { columns: { ts: timestamp, ip: string } }
+delivery_streams:
+  - name: one
+    region: eu-west-1
+    buffering: { size: 1 GiB, interval: 0 s }
+    processing:
+      plugins:
+        - path: clean.wasm
+          sha256: E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855
+          config: { mask: ip, level: 3 }
+          memory: 256 MiB
+          cpu_per_batch: 10 s
+          on_error: fail_record
+      append_delimiter: false
+    partitioning:
+      jq: { customer: .customer_id }
+      partitions_max: 50000
+    format: { lines: { compression: gzip } }
+    destination:
+      s3:
+        bucket: logs
+        prefix: "c=!{partitionKeyFromQuery:customer}/!{timestamp:HH}/"
+        error_output_prefix: "errors/!{firehose:error-output-type}/"
+        time_zone: Europe/Berlin
+        file_extension: .json.gz
+        endpoint: https://s3.example.com
+        region: us-west-2
+        access_key_id: env:SECRET
+        secret_access_key: env:SECRET
+        session_token: env:TOKEN
+        path_style: true
+  - name: two
+    format:
+      parquet:
+        columns: { ts: timestamp, price: "decimal(10,2)" }
+        compression: zstd
+        row_group: 64 MiB
+    destination:
+      file: { directory: /lake, prefix: two/, error_output_prefix: bad/, time_zone: UTC, file_extension: .pq }
+"#;
+
+fn everything(dir: &Path) -> (Result<Loaded, Problems>, BTreeSet<String>) {
+    std::fs::write(dir.join("clean.wasm"), "").unwrap();
+    let env = Environment::of([("SECRET", "s3cret"), ("TOKEN", "t0ken")]);
+    load_and_trace(EVERYTHING, &dir.join(FILE), &env)
+}
+
+#[test]
+fn the_loader_asks_for_exactly_the_keys_of_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let (loaded, asked) = everything(dir.path());
+    loaded.unwrap_or_else(|problems| panic!("{problems}"));
+    let table: BTreeSet<String> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+    assert_eq!(asked, table);
+}
+
+/// A key that the table has and `EVERYTHING` lacks would be claimed without a test.
+#[test]
+fn the_file_with_everything_has_every_key() {
+    let name = |key: &Key| key.path.rsplit('.').next().unwrap_or_default().to_owned();
+    for key in KEYS.iter().map(name) {
+        assert!(EVERYTHING.contains(&format!("{key}:")), "{key}");
+    }
+}
+
+#[test]
+fn defaults_of_the_table_are_valid_and_words_are_known() {
+    let paths: BTreeSet<&str> = KEYS.iter().map(|key| key.path).collect();
+    assert_eq!(paths.len(), KEYS.len(), "no key stands twice");
+    for key in KEYS {
+        match key.kind {
+            KeyKind::Size { min, max } => {
+                assert!((min..=max).contains(&crate::quantity::parse_size(key.default).unwrap()), "{}", key.path);
+            }
+            KeyKind::Duration { min, max } => {
+                let default = crate::quantity::parse_duration(key.default).unwrap().as_millis();
+                assert!((u128::from(min)..=u128::from(max)).contains(&default), "{}", key.path);
+            }
+            KeyKind::Integer { min, max } => {
+                assert!((min..=max).contains(&key.default.parse().unwrap()), "{}", key.path)
+            }
+            KeyKind::Word(words) => assert!(words.contains(&key.default), "{}", key.path),
+            _ => {}
+        }
+        assert!(key.meaning.ends_with('.'), "{}", key.path);
+    }
+}
+
+#[test]
+fn the_template_loads() {
+    let config = loaded(crate::template()).config;
+    assert_eq!(config.delivery_streams.len(), 1);
+}
+
+/// What the template shows behind `# ` works too.
+#[test]
+fn the_template_loads_with_every_comment_taken_away() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("plugins")).unwrap();
+    std::fs::write(dir.path().join("plugins/access_log.wasm"), "").unwrap();
+    let open = |line: &str| {
+        let shown = line.trim_start().strip_prefix("# ").unwrap_or_default();
+        let is_key =
+            shown.trim_start().trim_start_matches("- ").split(' ').next().is_some_and(|word| word.ends_with(':'));
+        // A destination is either `file` or `s3`.
+        if is_key && !shown.starts_with("Records ") && !shown.starts_with("s3: {") {
+            line.replacen("# ", "", 1)
+        } else {
+            line.to_owned()
+        }
+    };
+    let text = crate::template().lines().map(open).collect::<Vec<_>>().join("\n");
+    let env = Environment::of([("HYDRANT_SECRET", "a"), ("AWS_ACCESS_KEY_ID", "b"), ("AWS_SECRET_ACCESS_KEY", "c")]);
+    let loaded = load_text(&text, &dir.path().join(FILE), &env).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    assert!(loaded.config.credentials.is_some() && loaded.config.s3.is_some(), "{text}");
+    assert_eq!(loaded.config.delivery_streams[0].processing.plugins.len(), 1);
+}
+
+#[test]
+fn every_example_loads() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let dir = tempfile::tempdir().unwrap();
+    // Plugins are built elsewhere; here only their names count.
+    std::fs::create_dir(dir.path().join("plugins")).unwrap();
+    std::fs::write(dir.path().join("plugins/access_log.wasm"), "").unwrap();
+    let env = Environment::of([
+        ("HYDRANT_SECRET", "a"),
+        ("AWS_ACCESS_KEY_ID", "minioadmin"),
+        ("AWS_SECRET_ACCESS_KEY", "minioadmin"),
+    ]);
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            load_text(&text, &dir.path().join(&name), &env).unwrap_or_else(|problems| panic!("{problems}"));
+            names.push(name);
+        }
+    }
+    assert!(names.len() >= 3, "{names:?}");
+}

@@ -1,0 +1,183 @@
+//! What a valid file becomes.
+
+use super::*;
+use crate::model::OnError;
+use std::time::Duration;
+
+#[test]
+fn the_smallest_file_has_every_default() {
+    let config = load_text(SMALLEST, Path::new("/etc/hydrant/hydrant.yaml"), &Environment::of([])).unwrap().config;
+    assert_eq!(config.data_dir, Path::new("/etc/hydrant/hydrant-data"));
+    assert_eq!(config.memory, 512 << 20);
+    assert_eq!(config.account.as_str(), "123456789012");
+    assert_eq!(config.api.to_string(), "127.0.0.1:4567");
+    assert_eq!(config.admin.to_string(), "127.0.0.1:4568");
+    assert!(config.credentials.is_none() && config.s3.is_none() && config.lambda.is_empty() && config.glue.is_empty());
+    let stream = &config.delivery_streams[0];
+    assert_eq!((stream.name.as_str(), stream.region.as_deref(), stream.version_id), ("access-logs", None, 1));
+    assert_eq!((stream.buffering.size, stream.buffering.interval), (64 << 20, Duration::from_secs(60)));
+    assert!(
+        stream.processing.plugins.is_empty() && stream.processing.append_delimiter && stream.partitioning.is_none()
+    );
+    assert!(matches!(stream.format, Format::Lines { compression: crate::LineCompression::None }));
+    let Destination::File { directory, naming } = &stream.destination else { panic!("{stream:?}") };
+    assert_eq!(directory, Path::new("/etc/hydrant/lake"));
+    assert_eq!(naming.prefix.text(), "!{timestamp:yyyy/MM/dd/HH}/");
+    assert_eq!(naming.error_output_prefix.text(), "!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd/HH}/");
+    assert_eq!((naming.time_zone, &naming.file_extension), (chrono_tz::Tz::UTC, &None));
+}
+
+#[test]
+fn the_state_directory_of_systemd_is_the_default_data_dir() {
+    for (state, data_dir) in [("/var/lib/hydrant", "/var/lib/hydrant"), ("/a:/b", "/a"), ("", "./hydrant-data")] {
+        let env = Environment::of([("STATE_DIRECTORY", state)]);
+        assert_eq!(load_text(SMALLEST, Path::new(FILE), &env).unwrap().config.data_dir, Path::new(data_dir));
+    }
+    let env = Environment::of([("STATE_DIRECTORY", "/var/lib/hydrant")]);
+    let own = format!("data_dir: ./here\n{SMALLEST}");
+    assert_eq!(load_text(&own, Path::new("/etc/h.yaml"), &env).unwrap().config.data_dir, Path::new("/etc/here"));
+}
+
+#[test]
+fn every_key_arrives() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = everything(dir.path()).0.unwrap_or_else(|problems| panic!("{problems}")).config;
+    assert_eq!(config.data_dir, dir.path().join("data"));
+    assert_eq!((config.memory, config.account.as_str()), (1 << 30, "210987654321"));
+    assert_eq!((config.api.to_string(), config.admin.to_string()), ("0.0.0.0:4567".into(), "[::1]:4568".into()));
+    let credentials = config.credentials.unwrap();
+    assert_eq!((&*credentials[0].access_key_id, credentials[0].secret_access_key.reveal()), ("AKIAEXAMPLE", "s3cret"));
+    let plugin = &config.lambda["arn:aws:lambda:us-east-1:123456789012:function:clean"];
+    assert_eq!((plugin.memory, plugin.cpu_per_batch), (64 << 20, Duration::from_millis(500)));
+    assert_eq!((plugin.on_error, plugin.sha256.unwrap()[0]), (OnError::Stop, 0xe3));
+    assert_eq!(plugin.arn.as_deref(), Some("arn:aws:lambda:us-east-1:123456789012:function:clean"));
+    assert_eq!(config.glue["web.access"].to_string(), "ts: timestamp, ip: string");
+
+    let one = &config.delivery_streams[0];
+    assert_eq!(one.region.as_deref(), Some("eu-west-1"));
+    assert_eq!((one.buffering.size, one.buffering.interval), (1 << 30, Duration::ZERO));
+    assert!(!one.processing.append_delimiter);
+    let plugin = &one.processing.plugins[0];
+    assert_eq!(
+        (plugin.path.clone(), plugin.memory, plugin.arn.clone()),
+        (dir.path().join("clean.wasm"), 256 << 20, None)
+    );
+    assert_eq!((&*plugin.config["mask"], &*plugin.config["level"]), ("ip", "3"));
+    let partitioning = one.partitioning.as_ref().unwrap();
+    assert_eq!(
+        (partitioning.jq.as_ref().unwrap().names(), partitioning.partitions_max),
+        (&["customer".to_owned()][..], 50_000)
+    );
+    let Destination::S3 { bucket, connection, naming } = &one.destination else { panic!("{one:?}") };
+    assert_eq!((&**bucket, connection.endpoint.as_ref().unwrap().as_str()), ("logs", "https://s3.example.com/"));
+    assert_eq!((&*connection.region, connection.path_style), ("us-west-2", true));
+    assert_eq!(connection.keys.as_ref().unwrap().session_token.as_ref().unwrap().reveal(), "t0ken");
+    assert_eq!((naming.time_zone, naming.file_extension.as_deref()), (chrono_tz::Tz::Europe__Berlin, Some(".json.gz")));
+
+    let two = &config.delivery_streams[1];
+    let Format::Parquet(parquet) = &two.format else { panic!("{two:?}") };
+    assert_eq!(parquet.schema.to_string(), "ts: timestamp, price: decimal(10,2)");
+    assert_eq!((parquet.compression, parquet.row_group), (ParquetCompression::Zstd, 64 << 20));
+    assert!(!two.processing.append_delimiter);
+    assert_eq!(two.destination.naming().error_output_prefix.text(), "bad/");
+}
+
+#[test]
+fn an_s3_destination_inherits_what_it_does_not_say() {
+    let text = "
+s3: { endpoint: http://127.0.0.1:9000, region: eu-central-1, access_key_id: plain:id, secret_access_key: plain:key }
+delivery_streams:
+  - { name: a, destination: { s3: { bucket: logs } } }
+  - { name: b, destination: { s3: { bucket: logs, region: us-east-2, path_style: false } } }
+  - { name: c, destination: { s3: { bucket: logs, access_key_id: plain:own, secret_access_key: plain:own2 } } }
+";
+    let config = loaded(text).config;
+    let got: Vec<String> = config
+        .delivery_streams
+        .iter()
+        .map(|stream| {
+            let Destination::S3 { connection: s3, .. } = &stream.destination else { panic!("{stream:?}") };
+            let keys = s3.keys.as_ref().unwrap();
+            let endpoint = s3.endpoint.as_ref().unwrap();
+            format!("{endpoint} {} {} {}", s3.region, s3.path_style, keys.access_key_id.reveal())
+        })
+        .collect();
+    let endpoint = "http://127.0.0.1:9000/";
+    let want = [
+        format!("{endpoint} eu-central-1 true id"),
+        format!("{endpoint} us-east-2 false id"),
+        format!("{endpoint} eu-central-1 true own"),
+    ];
+    assert_eq!(got, want);
+}
+
+#[test]
+fn without_an_s3_section_a_bucket_is_one_of_aws() {
+    let config = loaded("delivery_streams: [{ name: a, destination: { s3: { bucket: logs } } }]").config;
+    let Destination::S3 { connection, .. } = &config.delivery_streams[0].destination else { panic!() };
+    assert!(connection.endpoint.is_none() && connection.keys.is_none() && !connection.path_style);
+    assert_eq!(connection.region, "us-east-1");
+}
+
+#[test]
+fn secrets_come_from_where_they_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("key"), "from-file\n").unwrap();
+    let env = Environment::of([("CREDENTIALS_DIRECTORY", dir.path().to_str().unwrap()), ("KEY", "from-env")]);
+    for (reference, secret) in [
+        ("env:KEY", "from-env"),
+        ("file:key", "from-file"),
+        ("credential:key", "from-file"),
+        ("plain:as it:is", "as it:is"),
+    ] {
+        let text = format!("credentials: [{{ access_key_id: A, secret_access_key: '{reference}' }}]");
+        let loaded = load_text(&text, &dir.path().join(FILE), &env).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(loaded.config.credentials.unwrap()[0].secret_access_key.reveal(), secret);
+        assert_eq!(loaded.warnings.len(), usize::from(reference.starts_with("plain:")));
+    }
+}
+
+#[test]
+fn variables_stand_inside_values_and_bring_no_yaml() {
+    let env = Environment::of([("TEAM", "web"), ("SIZE", "5 MiB"), ("SLY", "x, region: y")]);
+    let text = "delivery_streams:\n  - name: ${TEAM}-logs\n    buffering: { size: \"${SIZE}\" }\n    destination: { file: { directory: \"/lake/${SLY}\", prefix: \"$${x}/\" } }\n";
+    let stream = load_text(text, Path::new(FILE), &env)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .config
+        .delivery_streams
+        .remove(0);
+    assert_eq!((stream.name.as_str(), stream.buffering.size, stream.region.as_deref()), ("web-logs", 5 << 20, None));
+    let Destination::File { directory, naming } = &stream.destination else { panic!() };
+    assert_eq!(directory, Path::new("/lake/x, region: y"));
+    assert!(naming.prefix.text().starts_with("${x}/"));
+}
+
+#[test]
+fn what_yaml_1_1_would_turn_into_something_else_is_literal_text() {
+    let text = "account: 012345678901\ndelivery_streams:\n  - { name: no, destination: { file: { directory: 0777 } } }\n  - { name: 1.0, destination: { file: { directory: on } } }\n";
+    let config = loaded(text).config;
+    assert_eq!(config.account.as_str(), "012345678901");
+    let names: Vec<&str> = config.delivery_streams.iter().map(|stream| stream.name.as_str()).collect();
+    assert_eq!(names, ["no", "1.0"]);
+    let Destination::File { directory, .. } = &config.delivery_streams[0].destination else { panic!() };
+    assert_eq!(directory, Path::new("0777"));
+}
+
+#[test]
+fn a_prefix_with_plugin_keys_turns_partitioning_on() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("p.wasm"), "").unwrap();
+    let text = "delivery_streams:
+  - name: a
+    processing: { plugins: [{ path: p.wasm }] }
+    destination:
+      file:
+        directory: lake
+        prefix: \"k=!{partitionKeyFromLambda:k}/\"
+        error_output_prefix: \"errors/!{firehose:error-output-type}/\"
+";
+    let loaded =
+        load_text(text, &dir.path().join(FILE), &Environment::of([])).unwrap_or_else(|problems| panic!("{problems}"));
+    let partitioning = loaded.config.delivery_streams[0].partitioning.as_ref().unwrap();
+    assert!(partitioning.jq.is_none() && partitioning.partitions_max == 500);
+}
