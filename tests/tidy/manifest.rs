@@ -38,7 +38,6 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("serde-saphyr", &["hydrant-config"], "only config reads YAML"),
     ("wasmtime", &["hydrant-plugins"], "only plugins runs WebAssembly"),
     ("parquet", &["hydrant-formats"], "only formats writes Parquet"),
-    ("rustix", &["hydrant-disk"], "system calls on files belong to disk"),
 ];
 const PACKAGES_MAX: usize = 620;
 
