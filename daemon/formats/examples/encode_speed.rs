@@ -36,7 +36,7 @@ fn main() -> io::Result<()> {
                 .map_err(io::Error::other)?;
             best = best.min(start.elapsed());
             size = object.len();
-            if encoded.records as usize != count {
+            if encoded.records != count as u64 {
                 return Err(io::Error::other(format!("{:?}", encoded.rejected.first())));
             }
         }
@@ -95,7 +95,7 @@ fn records(count: usize) -> Vec<Bytes> {
                     r#""user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.{} (KHTML, like Gecko) Chrome/1{}.0.0.0 Safari/537.36","#,
                     r#""region":"eu-central-{}","trace":{{"span":"{:016x}","sampled":true}}}}"#
                 ),
-                minute, second, a % 1_000_000, a, b as u32, a % 4, b % 256, c % 256, c % 100_000, method, a % 12,
+                minute, second, a % 1_000_000, a, b >> 32, a % 4, b % 256, c % 256, c % 100_000, method, a % 12,
                 b % 40, c % 5000, b & 0xffff, status, c % 60_000, b % 1_000_000, a % 2 == 0, c & 0xfff_ffff, a % 40,
                 b % 30, a % 3, c
             ))

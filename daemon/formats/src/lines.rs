@@ -9,7 +9,7 @@ use hydrant_config::LineCompression;
 
 use crate::{EncodeError, Encoded, Encoder};
 
-/// As fast as four times level 6, for objects a fifth larger.
+/// Level 6 takes about four times as long (518 against 132 MB/s with zlib-rs), which no destination waits for gladly.
 const GZIP_LEVEL: u32 = 1;
 /// "Unknown" in RFC 1952: the bytes must not depend on where they were made.
 const GZIP_OS_UNKNOWN: u8 = 255;
