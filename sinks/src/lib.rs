@@ -1,44 +1,29 @@
 //! One attempt at one destination. A sink never retries, batches, spawns or decides; the retry decorator in `delivery` does.
+//!
+//! Invariant: a [`Receipt`] means that the destination holds exactly the staged bytes under exactly the staged name.
+//! Nothing that stood there before is ever overwritten.
+
+mod delivery;
+mod error;
+mod file;
+mod s3;
+
+#[cfg(test)]
+mod contract;
+
+// The contract suite is compiled here and in `examples/minio_contract.rs`, and names this crate the same way in both.
+#[cfg(test)]
+extern crate self as hydrant_sinks;
 
 use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use hydrant_disk::DiskFile;
+use hydrant_config::Destination;
+use hydrant_disk::Disk;
 
-/// One object of a chunk, as it was staged. Every attempt sends these bytes under this name.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// Object key, or path below the directory; exactly as evaluated.
-    pub key: String,
-    pub body: Body,
-    pub content_type: &'static str,
-    pub content_encoding: Option<String>,
-    /// Object metadata, names without `x-amz-meta-`: `hydrant-range`, `hydrant-sha256`, …
-    pub metadata: Vec<(String, String)>,
-}
-
-/// A range of a staged file.
-#[derive(Clone)]
-pub struct Body {
-    pub file: Arc<dyn DiskFile>,
-    pub offset: u64,
-    pub length: u64,
-    pub sha256: [u8; 32],
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("offset", &self.offset).field("length", &self.length).finish_non_exhaustive()
-    }
-}
-
-/// Proof that the destination holds exactly these bytes under exactly this name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// It was there already: an earlier attempt whose answer was lost.
-    pub was_there: bool,
-}
+pub use delivery::{Body, Delivery, Receipt};
+pub use error::{SinkError, SinkErrorKind};
 
 /// One attempt. `Display` names the destination for people, without secrets.
 pub trait Sink: Send + Sync + fmt::Debug + fmt::Display {
@@ -47,29 +32,11 @@ pub trait Sink: Send + Sync + fmt::Debug + fmt::Display {
     fn check(&self) -> BoxFuture<'_, Result<(), SinkError>>;
 }
 
-/// What the caller does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SinkErrorKind {
-    /// Try again after a delay.
-    Transient,
-    /// The destination will never take this; to the backup.
-    Rejected,
-    /// Wrong settings at one of the two ends: pause, alarm, try again slowly. Never dropped.
-    Misconfigured,
-    /// The staged bytes cannot be read or are not what was staged: stop this delivery stream.
-    Staged,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct SinkError {
-    pub kind: SinkErrorKind,
-    /// AWS's or the destination's own code where there is one (`S3.NoSuchBucket`).
-    pub code: String,
-    /// Got, allowed, next step; without secrets.
-    pub message: String,
-    /// What a `Retry-After` asked for.
-    pub retry_after: Option<std::time::Duration>,
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+/// The sink of a destination. Touches neither the network nor the disk; `Misconfigured` if its settings cannot work.
+/// `disk` is where a `file` destination writes; its paths are used as they stand in the configuration.
+pub fn sink(destination: &Destination, disk: Arc<dyn Disk>) -> Result<Arc<dyn Sink>, SinkError> {
+    Ok(match destination {
+        Destination::File { directory, .. } => Arc::new(file::FileSink::new(directory.clone(), disk)),
+        Destination::S3 { bucket, connection, .. } => Arc::new(s3::S3Sink::new(bucket, connection)?),
+    })
 }

@@ -1,0 +1,252 @@
+//! The S3 sink against a store in memory, and against one that misbehaves by script.
+
+mod double;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use hydrant_config::{S3Connection, S3Keys, Secret};
+
+use self::double::{Answer, Double, Memory, Request};
+use super::{S3Sink, Timeouts};
+use crate::contract::{self, Place, pattern, staged};
+use crate::{Receipt, Sink, SinkError, SinkErrorKind};
+
+const SECRET: &str = "s3cr3t-k3y";
+
+fn connection(endpoint: &str) -> S3Connection {
+    let keys = S3Keys {
+        access_key_id: Secret::new("AKTEST"),
+        secret_access_key: Secret::new(SECRET),
+        session_token: Some(Secret::new("t0k3n")),
+    };
+    S3Connection {
+        endpoint: Some(endpoint.parse().unwrap()),
+        region: "eu-west-1".to_owned(),
+        keys: Some(keys),
+        path_style: true,
+    }
+}
+
+fn sink_at(endpoint: &str) -> S3Sink {
+    let timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_millis(300) };
+    S3Sink::with_timeouts("lake", &connection(endpoint), timeouts).unwrap()
+}
+
+/// What a store that answers by `script` makes of one delivery, and what it was asked.
+async fn scripted(script: Vec<Answer>) -> (Result<Receipt, SinkError>, Vec<Request>) {
+    let double = Double::scripted(script).await;
+    let sink = sink_at(&double.endpoint());
+    let result = sink.deliver(&staged("a/b c", b"bytes")).await;
+    if let Err(error) = &result {
+        let told = format!("{error} {error:?} {sink} {sink:?}");
+        assert!(!told.contains(SECRET) && !told.contains("t0k3n"), "{told}");
+    }
+    (result, double.requests())
+}
+
+async fn refusal(script: Vec<Answer>) -> SinkError {
+    scripted(script).await.0.unwrap_err()
+}
+
+fn head_of(bytes: &[u8], digest_of: &[u8]) -> Answer {
+    let digest = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, digest_of));
+    Answer::status(200).header("x-amz-meta-hydrant-sha256", &digest).header("content-length", &bytes.len().to_string())
+}
+
+fn ok() -> Answer {
+    Answer::status(200).header("etag", "\"e\"")
+}
+
+struct MemoryPlace(Memory);
+
+impl Place for MemoryPlace {
+    fn sink(&self) -> Arc<dyn Sink> {
+        let timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(20) };
+        Arc::new(S3Sink::with_timeouts("lake", &connection(&self.0.endpoint()), timeouts).unwrap())
+    }
+    fn names(&self) -> BoxFuture<'_, Vec<String>> {
+        async { self.0.names() }.boxed()
+    }
+    fn read<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Vec<u8>> {
+        async { self.0.read(key) }.boxed()
+    }
+    fn write<'a>(&'a self, key: &'a str, bytes: &'a [u8]) -> BoxFuture<'a, ()> {
+        async { self.0.write(key, bytes) }.boxed()
+    }
+    fn odd_keys(&self) -> Vec<String> {
+        ["odd//a", "/odd", "odd/%2F=+ ü?&#日.gz", "odd/~!$'()*;:@,[]"].map(str::to_owned).to_vec()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contract_of_all_sinks() {
+    let place = MemoryPlace(Double::memory().await);
+    for (name, result) in contract::run(&place, 2).await {
+        assert_eq!(result, Ok(()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_put_carries_all_that_proves_it() {
+    let (result, requests) = scripted(vec![ok()]).await;
+    assert_eq!(result.unwrap(), Receipt { was_there: false });
+    let [put] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!((put.method.as_str(), put.path.as_str(), put.body.as_slice()), ("PUT", "/lake/a/b%20c", &b"bytes"[..]));
+    let sha256 = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"bytes"));
+    for (name, value) in [
+        ("if-none-match", "*"),
+        ("content-length", "5"),
+        ("content-type", "application/octet-stream"),
+        ("x-amz-content-sha256", &sha256),
+        ("x-amz-meta-hydrant-sha256", &sha256),
+        ("x-amz-meta-hydrant-range", "1-3"),
+        ("x-amz-checksum-sha256", &super::base64(&hex::decode(&sha256).unwrap())),
+        ("x-amz-security-token", "t0k3n"),
+    ] {
+        assert_eq!(put.header(name), Some(value), "{name}");
+    }
+    assert_eq!(put.header("transfer-encoding"), None);
+    let signature = put.header("authorization").unwrap();
+    for signed in ["if-none-match", "x-amz-checksum-sha256", "x-amz-meta-hydrant-sha256", "host", "content-type"] {
+        assert!(signature.contains(signed), "{signed} is not signed: {signature}");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_name_is_settled_by_head() {
+    for status in [412, 409] {
+        let (same, requests) = scripted(vec![Answer::status(status), head_of(b"bytes", b"bytes")]).await;
+        assert_eq!(same.unwrap(), Receipt { was_there: true });
+        assert_eq!((requests[1].method.as_str(), requests[1].path.as_str()), ("HEAD", "/lake/a/b%20c"));
+        let digest = refusal(vec![Answer::status(status), head_of(b"bytes", b"other")]).await;
+        let length = refusal(vec![Answer::status(status), head_of(b"bytes and more", b"bytes")]).await;
+        let stranger = refusal(vec![Answer::status(status), Answer::status(200).header("content-length", "5")]).await;
+        for error in [digest, length, stranger] {
+            assert_eq!((error.kind, error.code.as_str()), (SinkErrorKind::Misconfigured, "S3.ForeignObject"));
+            assert!(error.message.contains("a/b c"), "{error}");
+        }
+        let gone = refusal(vec![Answer::status(status), Answer::status(404)]).await;
+        assert_eq!(gone.kind, SinkErrorKind::Transient);
+        let blind = refusal(vec![Answer::status(status), Answer::status(403)]).await;
+        assert_eq!((blind.kind, blind.code.as_str()), (SinkErrorKind::Misconfigured, "S3.AccessDenied"));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_settled_by_head() {
+    for lost in [Answer::reset(), Answer::reset_after_head(), Answer::hang()] {
+        let (same, _) = scripted(vec![lost.clone(), head_of(b"bytes", b"bytes")]).await;
+        assert_eq!(same.unwrap(), Receipt { was_there: true }, "{lost:?}");
+        let foreign = refusal(vec![lost.clone(), head_of(b"bytes", b"other")]).await;
+        assert_eq!(foreign.code, "S3.ForeignObject");
+        let (gone, requests) = scripted(vec![lost.clone(), Answer::status(404), Answer::status(200)]).await;
+        assert_eq!(gone.unwrap_err().kind, SinkErrorKind::Transient);
+        assert_eq!(requests[2].path, "/lake/", "is there a bucket at all?");
+        let no_bucket = refusal(vec![lost.clone(), Answer::status(404), Answer::status(404)]).await;
+        assert_eq!((no_bucket.kind, no_bucket.code.as_str()), (SinkErrorKind::Misconfigured, "S3.NoSuchBucket"));
+        let still_down = refusal(vec![lost.clone(), Answer::status(500)]).await;
+        assert_eq!(still_down.kind, SinkErrorKind::Transient);
+        assert!(["S3.ConnectionLost", "S3.Timeout"].contains(&still_down.code.as_str()), "{}", still_down.code);
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_says_what_comes_next() {
+    use SinkErrorKind::{Misconfigured, Transient};
+    for (status, body_code, kind, code, next) in [
+        (500, "InternalError", Transient, "S3.InternalError", "tried again"),
+        (500, "", Transient, "S3.InternalError", "tried again"),
+        (503, "SlowDown", Transient, "S3.SlowDown", "tried again"),
+        (507, "XMinioStorageFull", Transient, "S3.XMinioStorageFull", "tried again"),
+        (408, "", Transient, "S3.RequestTimeout", "tried again"),
+        (429, "", Transient, "S3.TooManyRequests", "tried again"),
+        (400, "RequestTimeout", Transient, "S3.RequestTimeout", "tried again"),
+        (400, "BadDigest", Transient, "S3.BadDigest", "tried again"),
+        (404, "NoSuchBucket", Misconfigured, "S3.NoSuchBucket", "create the bucket"),
+        (403, "AccessDenied", Misconfigured, "S3.AccessDenied", "s3:PutObject"),
+        (403, "SignatureDoesNotMatch", Misconfigured, "S3.SignatureDoesNotMatch", "secret_access_key"),
+        (403, "InvalidAccessKeyId", Misconfigured, "S3.InvalidAccessKeyId", "access_key_id"),
+        (400, "ExpiredToken", Misconfigured, "S3.ExpiredToken", "session token"),
+        (403, "RequestTimeTooSkewed", Misconfigured, "S3.RequestTimeTooSkewed", "clock"),
+        (400, "KeyTooLongError", Misconfigured, "S3.KeyTooLongError", "settings"),
+        (501, "NotImplemented", Misconfigured, "S3.NotImplemented", "conditional PUT"),
+        (418, "", Misconfigured, "S3.Http418", "settings"),
+    ] {
+        let error = refusal(vec![Answer::error(status, body_code)]).await;
+        assert_eq!((error.kind, error.code.as_str()), (kind, code), "{status} {body_code}");
+        assert!(error.message.contains(next) && error.message.contains("s3://lake"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_passed_on() {
+    let error = refusal(vec![Answer::error(503, "SlowDown").header("retry-after", "7")]).await;
+    assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
+    let error = refusal(vec![Answer::error(503, "SlowDown").header("retry-after", "soon")]).await;
+    assert_eq!(error.retry_after, None);
+}
+
+#[tokio::test]
+async fn another_region_is_named_and_not_followed() {
+    let moved = Answer::error(301, "PermanentRedirect").header("x-amz-bucket-region", "us-west-2");
+    let (result, requests) = scripted(vec![moved.header("location", "http://127.0.0.1:1/")]).await;
+    let error = result.unwrap_err();
+    assert_eq!((error.kind, error.code.as_str()), (SinkErrorKind::Misconfigured, "S3.PermanentRedirect"));
+    assert!(error.message.contains("`us-west-2`, not `eu-west-1`"), "{error}");
+    assert_eq!(requests.len(), 1);
+}
+
+#[tokio::test]
+async fn a_web_server_is_no_store() {
+    let error = refusal(vec![Answer::status(200)]).await;
+    assert_eq!((error.kind, error.code.as_str()), (SinkErrorKind::Misconfigured, "S3.NotAStore"));
+    let error = refusal(vec![ok().header("x-amz-checksum-sha256", "AAAA")]).await;
+    assert_eq!((error.kind, error.code.as_str()), (SinkErrorKind::Transient, "S3.BadDigest"));
+}
+
+#[tokio::test]
+async fn an_endless_error_document_is_cut() {
+    let error = refusal(vec![Answer::status(403).body(&"<x>".repeat(1 << 20))]).await;
+    assert_eq!(error.code, "S3.AccessDenied");
+    assert!(error.message.len() < 1000);
+}
+
+#[tokio::test]
+async fn nobody_listening_is_transient() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let sink = sink_at(&format!("http://{free}"));
+    let error = sink.deliver(&staged("a", b"bytes")).await.unwrap_err();
+    assert_eq!((error.kind, error.code.as_str()), (SinkErrorKind::Transient, "S3.Unreachable"));
+    assert_eq!(sink.check().await.unwrap_err().kind, SinkErrorKind::Transient);
+}
+
+#[tokio::test]
+async fn check_asks_for_the_bucket() {
+    let double = Double::scripted(vec![Answer::status(200), Answer::status(404), Answer::status(403)]).await;
+    let sink = sink_at(&double.endpoint());
+    assert!(sink.check().await.is_ok());
+    assert_eq!(sink.check().await.unwrap_err().code, "S3.NoSuchBucket");
+    assert_eq!(sink.check().await.unwrap_err().code, "S3.AccessDenied");
+    assert!(double.requests().iter().all(|request| request.method == "HEAD" && request.path == "/lake/"));
+}
+
+#[tokio::test]
+async fn a_large_body_arrives_whole_and_memory_is_given_back() {
+    let double = Double::scripted(vec![ok()]).await;
+    let sink = sink_at(&double.endpoint());
+    let bytes = pattern((20 << 20) + 3);
+    sink.deliver(&staged("large", &bytes)).await.unwrap();
+    assert!(double.requests()[0].body == bytes);
+    assert_eq!(sink.permits.available_permits(), super::PIECES_MAX);
+}
+
+#[tokio::test]
+async fn metadata_that_no_header_can_carry_is_refused() {
+    let sink = sink_at("http://127.0.0.1:1");
+    let mut delivery = staged("a", b"bytes");
+    delivery.metadata.push(("hydrant-note".to_owned(), "a\r\nx-evil: 1".to_owned()));
+    assert_eq!(sink.deliver(&delivery).await.unwrap_err().code, "S3.InvalidMetadata");
+}

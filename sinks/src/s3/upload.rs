@@ -1,0 +1,112 @@
+//! The body of a PUT: the staged file in pieces, read as the connection takes them.
+//!
+//! Memory is bounded by the permits of the sink, and the last piece is withheld unless the digest of all is right.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::delivery::BodyReader;
+use crate::{Body, SinkError};
+
+/// Pieces of 1 MiB that one sink holds at once, over all its deliveries.
+pub(super) const PIECES_MAX: usize = 16;
+
+/// What the sender can see of a body that it has given away.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Upload(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    pieces: AtomicU64,
+    failure: OnceLock<Failure>,
+}
+
+/// Why the body could not be read; cheap to keep, made into an error when it is asked for.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+}
+
+/// Nothing moved for the given time.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing moved for {} s", .0.as_secs_f32())]
+pub(super) struct Stalled(Duration);
+
+impl Upload {
+    /// The body for the HTTP client.
+    pub(super) fn body(&self, body: &Body, permits: &Arc<Semaphore>) -> reqwest::Body {
+        let source = Source { reader: BodyReader::new(body), permits: permits.clone(), upload: self.clone() };
+        let empty = body.length == 0;
+        reqwest::Body::wrap_stream(stream::try_unfold((source, empty), |(source, first)| source.next(first)))
+    }
+
+    /// Why reading the staged file failed, if it did.
+    pub(super) fn staged_error(&self) -> Option<SinkError> {
+        self.0.failure.get().map(|failure| SinkError::staged(failure.message.clone()))
+    }
+
+    /// Waits for `work` as long as pieces leave: a large body may take hours, a stalled one at most twice `idle`.
+    pub(super) async fn while_moving<T>(&self, idle: Duration, work: impl Future<Output = T>) -> Result<T, Stalled> {
+        let mut work = std::pin::pin!(work);
+        let mut seen = self.pieces();
+        loop {
+            match tokio::time::timeout(idle, &mut work).await {
+                Ok(done) => return Ok(done),
+                Err(_) if self.pieces() == seen => return Err(Stalled(idle)),
+                Err(_) => seen = self.pieces(),
+            }
+        }
+    }
+
+    fn pieces(&self) -> u64 {
+        self.0.pieces.load(Ordering::Relaxed)
+    }
+}
+
+struct Source {
+    reader: BodyReader,
+    permits: Arc<Semaphore>,
+    upload: Upload,
+}
+
+impl Source {
+    /// The next piece and what is left. `even_empty` reads once from an empty body, so that its digest is verified too.
+    async fn next(self, even_empty: bool) -> Result<Option<(Bytes, (Source, bool))>, SinkError> {
+        let length = self.reader.next_length();
+        if length == 0 && !even_empty {
+            return Ok(None);
+        }
+        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let Source { mut reader, permits, upload } = self;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut data = vec![0; length];
+            reader.read(&mut data).map(|()| (data, reader))
+        });
+        let read =
+            read.await.unwrap_or_else(|stopped| Err(SinkError::staged("the read was stopped").with_source(stopped)));
+        let (data, reader) = read.inspect_err(|error| {
+            // Only the first failure counts, and there is only one reader.
+            let _ = upload.0.failure.set(Failure { message: error.message.clone() });
+        })?;
+        upload.0.pieces.fetch_add(1, Ordering::Relaxed);
+        let piece = Bytes::from_owner(Piece { data, _permit: permit });
+        Ok(Some((piece, (Source { reader, permits, upload }, false))))
+    }
+}
+
+/// Gives its permit back when the connection has sent it.
+struct Piece {
+    data: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
