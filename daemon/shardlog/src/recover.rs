@@ -249,8 +249,9 @@ fn walk(window: &mut Window<'_>, header: &SegmentHeader) -> io::Result<Walk> {
             walk.stop = Stop::Bad("a frame does not follow the one before it");
             return Ok(walk);
         }
+        let inside = walk.offset + frame.whole_bytes() <= window.end();
         let body = window.at(walk.offset + FRAME_HEADER_BYTES as u64, frame.body_bytes as usize)?;
-        if !body.is_some_and(|body| frame.body_matches(header.salt, body)) {
+        if !(inside && body.is_some_and(|body| frame.body_matches(header.salt, body))) {
             walk.stop = Stop::Bad("the checksum of a frame's records does not match");
             return Ok(walk);
         }

@@ -118,7 +118,8 @@ impl Prepared {
             }
             capacity = (capacity / 2).max(request.least);
         }
-        let scratch = dir.join(format!("{}.tmp", name(request.number)));
+        // Never a name that somebody else could be about to use: two openings of a log in one process stay apart.
+        let scratch = dir.join(format!("{:020}.{:016x}.seg.tmp", request.number, disk.random()?));
         let filled = fill(disk, &scratch, capacity);
         if filled.is_err() {
             let _ = disk.remove(&scratch);
@@ -155,13 +156,7 @@ pub(crate) struct Request {
 }
 
 fn fill(disk: &dyn Disk, scratch: &Path, capacity: u64) -> io::Result<Arc<dyn DiskFile>> {
-    let file = match disk.create(scratch) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            disk.remove(scratch)?;
-            disk.create(scratch)?
-        }
-        other => other?,
-    };
+    let file = disk.create(scratch)?;
     let mut at = 0;
     while at < capacity {
         let piece = PREPARE_PIECE.min(capacity - at);

@@ -103,6 +103,9 @@ impl Tail {
         loop {
             if self.place.is_none() {
                 self.place = self.find_place()?;
+                if !self.ready.is_empty() {
+                    return Ok(true);
+                }
             }
             let Some(place) = &mut self.place else { return Ok(false) };
             let (end, sealed) = self.log.end_of(&place.segment);

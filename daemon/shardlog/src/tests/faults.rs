@@ -40,7 +40,7 @@ fn life(disk: &FaultyDisk, dir: &Path) -> Vec<(u64, NewRecord)> {
 fn whichever_call_fails_the_acked_records_are_there_and_none_is_invented() {
     for kind in [Fault::Call, Fault::Sync, Fault::From] {
         for number in 1.. {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = scratch();
             let disk = faulty();
             disk.inject(kind(number));
             let acked = life(&disk, dir.path());
@@ -66,7 +66,7 @@ fn whichever_call_fails_the_acked_records_are_there_and_none_is_invented() {
 
 #[test]
 fn a_full_disk_refuses_at_a_roll_and_the_log_recovers_by_itself() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let disk = faulty();
     let (log, _) = open_on(Arc::new(disk.clone()), dir.path()).unwrap();
     log.append(some(0..1)).unwrap();
@@ -87,7 +87,7 @@ fn a_full_disk_refuses_at_a_roll_and_the_log_recovers_by_itself() {
 
 #[test]
 fn a_log_on_a_full_disk_opens_reads_and_trims() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let disk = faulty();
     let (log, _) = open_on(Arc::new(disk.clone()), dir.path()).unwrap();
     log.append(some(0..1)).unwrap();
@@ -107,7 +107,7 @@ fn a_log_on_a_full_disk_opens_reads_and_trims() {
 
 #[test]
 fn the_reserve_stays_free() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let disk = faulty();
     let options = LogOptions { reserve_bytes: 1, clock: Arc::new(Stepping::default()), ..options() };
     let (log, _) = ShardLog::open(Arc::new(disk.clone()), dir.path(), options).unwrap();

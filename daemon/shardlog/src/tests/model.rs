@@ -26,10 +26,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_log_is_a_vec(steps in prop::collection::vec(step(), 1..25)) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = scratch();
         let (mut log, _) = open(dir.path());
         let mut model: Vec<NewRecord> = Vec::new();
         for step in steps {

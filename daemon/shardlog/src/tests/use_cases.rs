@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn what_was_acked_is_read_back_after_a_clean_stop_and_after_none() {
     for clean in [true, false] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = scratch();
         let (log, recovery) = open(dir.path());
         assert_eq!((recovery.first, recovery.last, recovery.clean), (None, None, true));
         let appended = log.append(some(0..5)).unwrap();
@@ -36,7 +36,7 @@ fn what_was_acked_is_read_back_after_a_clean_stop_and_after_none() {
 
 #[test]
 fn a_batch_keeps_to_its_bytes_and_gives_one_record_at_least() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let (log, _) = open(dir.path());
     log.append((0..50).map(|number| numbered(number, 100)).collect()).unwrap();
     let mut tail = log.tail(None);
@@ -50,7 +50,7 @@ fn a_batch_keeps_to_its_bytes_and_gives_one_record_at_least() {
 
 #[test]
 fn large_records_and_groups_over_a_segment_are_stored() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let (log, _) = open(dir.path());
     let given: Vec<_> = [3 << 20, 10, 9 << 20, 0].iter().map(|len| numbered(1, *len)).collect();
     log.append(given.clone()).unwrap();
@@ -60,7 +60,7 @@ fn large_records_and_groups_over_a_segment_are_stored() {
 
 #[test]
 fn trimming_removes_whole_segments_and_the_numbers_go_on() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let (log, _) = open(dir.path());
     log.append(some(0..3)).unwrap();
     log.roll().unwrap();
@@ -89,7 +89,7 @@ fn trimming_removes_whole_segments_and_the_numbers_go_on() {
 
 #[test]
 fn a_place_past_the_end_is_an_error_and_not_a_wait() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let (log, _) = open(dir.path());
     log.append(some(0..3)).unwrap();
     assert!(matches!(log.tail(Some(lsn(4))).next(1), Err(ReadError::Corrupt { .. })));
@@ -103,7 +103,9 @@ fn many_producers_and_a_reader_see_one_order_without_gaps() {
     let (log, _) = open(dir.path());
     let mut tail = log.tail(None);
     let (more, woken) = std::sync::mpsc::sync_channel(1);
-    tail.on_more(Arc::new(move || drop(more.try_send(()))));
+    tail.on_more(Arc::new(move || {
+        let _ = more.try_send(());
+    }));
     let reader = thread::spawn(move || {
         let mut all: Vec<Record> = Vec::new();
         while all.len() < 8 * EACH {
@@ -140,12 +142,13 @@ fn many_producers_and_a_reader_see_one_order_without_gaps() {
 
 #[test]
 fn a_full_queue_refuses_and_completes_what_it_took() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let options = LogOptions { queue_bytes_max: 1000, ..options() };
     let (log, _) = ShardLog::open(Arc::new(RealDisk::new()), dir.path(), options).unwrap();
     // The first completion holds the commit thread, so what follows must queue.
     let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
-    log.submit(some(0..1), Box::new(move |_| drop(held.recv()))).unwrap();
+    let hold = move |_| held.recv().unwrap_or_default();
+    log.submit(some(0..1), Box::new(hold)).unwrap();
     let done = Arc::new(AtomicUsize::new(0));
     let mut taken = 0;
     loop {
