@@ -79,3 +79,16 @@ fn merged(mut keys: Vec<(String, String)>, later: Vec<(String, String)>) -> Vec<
     }
     keys
 }
+
+#[cfg(test)]
+mod tests {
+    use super::merged;
+
+    #[test]
+    fn the_later_value_wins_in_the_place_of_the_earlier() {
+        let keys =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect::<Vec<_>>();
+        let both = merged(keys(&[("a", "1"), ("b", "2")]), keys(&[("c", "3"), ("a", "9")]));
+        assert_eq!(both, keys(&[("a", "9"), ("b", "2"), ("c", "3")]));
+    }
+}

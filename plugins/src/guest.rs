@@ -139,6 +139,9 @@ impl Guest {
                 format!("{trap}, after it asked for more than its `memory` of {}", mebibytes(info.memory_bytes_max))
             }
             Some(trap) => trap.to_string(),
+            None if error.to_string().contains("fuel allocated for hostcalls") => {
+                format!("gave more than four times its input plus {} at once", mebibytes(OUTPUT_BYTES_SPARE as u64))
+            }
             None => error.root_cause().to_string(),
         }
     }
