@@ -46,8 +46,7 @@ impl Server {
     /// One signed request outside the sink. `below` is an encoded key or a query.
     async fn request(&self, method: Method, below: &str, body: &[u8]) -> Result<(u16, Vec<u8>), String> {
         let url = format!("{}/{}{below}", self.endpoint, self.bucket);
-        let credential =
-            AwsCredential { key_id: self.key_id.clone(), secret_key: self.secret.clone(), token: None };
+        let credential = AwsCredential { key_id: self.key_id.clone(), secret_key: self.secret.clone(), token: None };
         let mut request = HttpRequest::new(HttpRequestBody::from(body.to_vec()));
         *request.method_mut() = method;
         *request.uri_mut() = url.parse().map_err(|error| format!("{url}: {error}"))?;
@@ -68,7 +67,8 @@ impl Server {
         let mut names: Vec<String> = Vec::new();
         loop {
             let after = names.last().map(|name| format!("&start-after={}", encoded(name))).unwrap_or_default();
-            let (status, body) = self.request(Method::GET, &format!("?encoding-type=url&list-type=2{after}"), b"").await?;
+            let (status, body) =
+                self.request(Method::GET, &format!("?encoding-type=url&list-type=2{after}"), b"").await?;
             let text = String::from_utf8_lossy(&body).into_owned();
             if status != 200 {
                 return Err(format!("list answered {status}: {text:.300}"));
@@ -209,7 +209,8 @@ async fn equal_race(server: &Server) -> Result<(), String> {
         let delivery = staged(&format!("equal/{round}"), b"the same bytes");
         let results = join_all((0..contract::RACERS).map(|_| server.sink.deliver(&delivery))).await;
         let made = results.iter().filter(|result| matches!(result, Ok(Receipt { was_there: false }))).count();
-        let error = results.iter().filter_map(|result| result.as_ref().err()).find(|e| e.kind != SinkErrorKind::Transient);
+        let error =
+            results.iter().filter_map(|result| result.as_ref().err()).find(|e| e.kind != SinkErrorKind::Transient);
         if made != 1 || error.is_some() {
             return Err(format!("round {round}: {made} made it, {error:?}"));
         }

@@ -55,8 +55,11 @@ pub(crate) struct BodyReader {
 }
 
 impl BodyReader {
-    pub(crate) fn new(body: &Body) -> BodyReader {
-        BodyReader { body: body.clone(), done: 0, digest: digest::Context::new(&digest::SHA256) }
+    /// An empty body has no last piece to withhold, so its digest is looked at here; then the error is of kind `Staged`.
+    pub(crate) fn new(body: &Body) -> Result<BodyReader, SinkError> {
+        let reader = BodyReader { body: body.clone(), done: 0, digest: digest::Context::new(&digest::SHA256) };
+        reader.verify_at_end()?;
+        Ok(reader)
     }
 
     /// Length of the next piece; 0 at the end.
@@ -64,14 +67,18 @@ impl BodyReader {
         usize::try_from(self.body.length - self.done).map_or(PIECE_BYTES_MAX, |left| left.min(PIECE_BYTES_MAX))
     }
 
-    /// Fills `piece`, which is exactly `next_length` long. An empty body is verified by one call with an empty piece.
-    /// Every error of it is of kind `Staged`.
+    /// Fills `piece`, which is exactly `next_length` long. Every error of it is of kind `Staged`.
     pub(crate) fn read(&mut self, piece: &mut [u8]) -> Result<(), SinkError> {
         read_exact_at(self.body.file.as_ref(), piece, self.body.offset + self.done)
             .map_err(|error| self.unreadable(error))?;
         self.digest.update(piece);
         self.done += piece.len() as u64;
-        if self.done == self.body.length && self.digest.clone().finish().as_ref() != self.body.sha256 {
+        self.verify_at_end()
+    }
+
+    fn verify_at_end(&self) -> Result<(), SinkError> {
+        let at_end = self.done == self.body.length;
+        if at_end && self.digest.clone().finish().as_ref() != self.body.sha256 {
             return Err(self.different());
         }
         Ok(())

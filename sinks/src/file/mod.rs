@@ -166,7 +166,7 @@ impl Inner {
             created => created,
         };
         let file = file.map_err(|error| failed("create", temporary, error))?;
-        let mut reader = BodyReader::new(body);
+        let mut reader = BodyReader::new(body)?;
         let mut piece = vec![0; reader.next_length()];
         let mut offset = 0;
         loop {

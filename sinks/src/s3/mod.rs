@@ -93,7 +93,7 @@ impl S3Sink {
         let length = HeaderValue::from(delivery.body.length);
         request.headers_mut().insert(CONTENT_LENGTH, length);
         let upload = Upload::default();
-        *request.body_mut() = Some(upload.body(&delivery.body, &self.permits));
+        *request.body_mut() = Some(upload.body(&delivery.body, &self.permits)?);
         let sent = self.send(request, &upload).await;
         if let Some(error) = upload.staged_error() {
             return Err(error);

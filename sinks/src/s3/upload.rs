@@ -39,10 +39,9 @@ pub(super) struct Stalled(Duration);
 
 impl Upload {
     /// The body for the HTTP client.
-    pub(super) fn body(&self, body: &Body, permits: &Arc<Semaphore>) -> reqwest::Body {
-        let source = Source { reader: BodyReader::new(body), permits: permits.clone(), upload: self.clone() };
-        let empty = body.length == 0;
-        reqwest::Body::wrap_stream(stream::try_unfold((source, empty), |(source, first)| source.next(first)))
+    pub(super) fn body(&self, body: &Body, permits: &Arc<Semaphore>) -> Result<reqwest::Body, SinkError> {
+        let source = Source { reader: BodyReader::new(body)?, permits: permits.clone(), upload: self.clone() };
+        Ok(reqwest::Body::wrap_stream(stream::try_unfold(source, Source::next)))
     }
 
     /// Why reading the staged file failed, if it did.
@@ -75,10 +74,10 @@ struct Source {
 }
 
 impl Source {
-    /// The next piece and what is left. `even_empty` reads once from an empty body, so that its digest is verified too.
-    async fn next(self, even_empty: bool) -> Result<Option<(Bytes, (Source, bool))>, SinkError> {
+    /// The next piece and what is left.
+    async fn next(self) -> Result<Option<(Bytes, Source)>, SinkError> {
         let length = self.reader.next_length();
-        if length == 0 && !even_empty {
+        if length == 0 {
             return Ok(None);
         }
         let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -95,7 +94,7 @@ impl Source {
         })?;
         upload.0.pieces.fetch_add(1, Ordering::Relaxed);
         let piece = Bytes::from_owner(Piece { data, _permit: permit });
-        Ok(Some((piece, (Source { reader, permits, upload }, false))))
+        Ok(Some((piece, Source { reader, permits, upload })))
     }
 }
 
