@@ -27,7 +27,7 @@ pub fn reference() -> String {
                 key.default.to_owned()
             }
             KeyKind::Secret | KeyKind::Path => key.default.to_owned(),
-            _ if key.default.contains('`') || key.default.starts_with("from ") => key.default.to_owned(),
+            _ if key.default.contains('`') || PROSE.contains(&key.default) => key.default.to_owned(),
             _ => format!("`{}`", key.default),
         };
         let beyond = if key.beyond_firehose { " *Beyond Firehose.*" } else { "" };
@@ -65,6 +65,9 @@ delivery_streams:
 
 In the paths below `[]` is any item of a list and `*` any key.
 ";
+
+/// Defaults that are no values.
+const PROSE: &[&str] = &["AWS", "any", "from `s3`", "of the format"];
 
 fn section_of(key: &Key) -> &'static str {
     let (first, rest) = key.path.split_once(['.', '[']).unwrap_or((key.path, ""));

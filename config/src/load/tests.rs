@@ -8,6 +8,7 @@ use crate::keys::{KEYS, Key, KeyKind};
 use crate::model::{Destination, Format, ParquetCompression};
 
 mod messages;
+mod stream_messages;
 mod values;
 
 const FILE: &str = "hydrant.yaml";
@@ -144,7 +145,7 @@ fn defaults_of_the_table_are_valid_and_words_are_known() {
                 assert!((u128::from(min)..=u128::from(max)).contains(&default), "{}", key.path);
             }
             KeyKind::Integer { min, max } => {
-                assert!((min..=max).contains(&key.default.parse().unwrap()), "{}", key.path)
+                assert!((min..=max).contains(&key.default.parse().unwrap()), "{}", key.path);
             }
             KeyKind::Word(words) => assert!(words.contains(&key.default), "{}", key.path),
             _ => {}

@@ -1,0 +1,126 @@
+//! Every text that a wrong delivery stream earns, and what API requests may name.
+
+use super::*;
+
+#[test]
+fn plugins_are_checked() {
+    let text = "    processing:\n      plugins:\n        - path: plugins/none.wasm\n          sha256: abc\n          memory: 8 GiB\n          cpu_per_batch: 0 s\n          on_error: fail\n        - {}\n    destination: { file: { directory: a } }";
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:5:17: delivery_streams[0].processing.plugins[0].path: plugin file not found, got `plugins/none.wasm`
+      hint: the path is relative to the YAML file
+    config error: hydrant.yaml:6:19: delivery_streams[0].processing.plugins[0].sha256: must be 64 hexadecimal digits, got `abc`
+      hint: `sha256sum FILE` prints it
+    config error: hydrant.yaml:7:19: delivery_streams[0].processing.plugins[0].memory: must be 1 MiB to 4 GiB, got 8 GiB
+    config error: hydrant.yaml:8:26: delivery_streams[0].processing.plugins[0].cpu_per_batch: must be 10 ms to 300 s, got 0 s
+    config error: hydrant.yaml:9:21: delivery_streams[0].processing.plugins[0].on_error: must be `fail_record` or `stop`, got `fail`
+    config error: hydrant.yaml:10:11: delivery_streams[0].processing.plugins[1].path: is missing
+      hint: must be a path, relative to the YAML file
+    6 problems; nothing was started
+    ");
+}
+
+#[test]
+fn names_in_api_requests_are_checked() {
+    let text = "lambda: { clean: { plugin: a.wasm } }\nglue:\n  access: { columns: {} }\n  a.b: { columns: { Ts: timestamp } }\n  a.c: { columns: { n: long, m: \"struct<a:int>\" } }\n  a.d: {}";
+    insta::assert_snapshot!(problems(text), @r#"
+    config error: hydrant.yaml:1:11: lambda.clean: the key must be a Lambda function ARN, got `clean`
+      hint: write `"arn:aws:lambda:us-east-1:123456789012:function:NAME"`
+    config error: hydrant.yaml:1:28: lambda.clean.plugin: plugin file not found, got `a.wasm`
+      hint: the path is relative to the YAML file
+    config error: hydrant.yaml:3:3: glue.access: the key must be `database.table`, got `access`
+    config error: hydrant.yaml:3:22: glue.access.columns: must have at least one column, got none
+    config error: hydrant.yaml:4:19: glue."a.b".columns: column names must be lower case, got `Ts`; write `ts`
+    config error: hydrant.yaml:5:24: glue."a.c".columns.n: must be `boolean`, `tinyint`, `smallint`, `int`, `bigint`, `float`, `double`, `string`, `binary`, `date`, `timestamp` or `decimal(p,s)`, got `long`
+      hint: write `bigint`
+    config error: hydrant.yaml:5:33: glue."a.c".columns.m: must be `boolean`, `tinyint`, `smallint`, `int`, `bigint`, `float`, `double`, `string`, `binary`, `date`, `timestamp` or `decimal(p,s)`, got `struct<a:int>`
+      hint: nested values go into a `string` column as JSON text
+    config error: hydrant.yaml:6:8: glue."a.d".columns: is missing
+      hint: must be a map of column name to type
+    8 problems; nothing was started
+    "#);
+}
+
+#[test]
+fn streams_have_names_of_their_own() {
+    let text = "delivery_streams:\n  - { name: a, destination: { file: { directory: a } } }\n  - { name: a, destination: { file: { directory: b } } }\n  - { name: ä, region: Berlin, destination: { file: { directory: \"\" } } }";
+    insta::assert_snapshot!(problems(text), @"
+    config error: hydrant.yaml:3:13: delivery_streams[1].name: must be distinct, got `a`, which is `delivery_streams[0].name` too
+      hint: choose another name
+    config error: hydrant.yaml:4:13: delivery_streams[2].name: must be 1 to 64 of `a-z A-Z 0-9 _ . -`, got `ä`
+    config error: hydrant.yaml:4:24: delivery_streams[2].region: must be a region such as `eu-central-1`, got `Berlin`
+      hint: lower-case letters, digits and `-`
+    config error: hydrant.yaml:4:66: delivery_streams[2].destination.file.directory: must be a path, relative to the YAML file, got an empty text
+    4 problems; nothing was started
+    ");
+}
+
+#[test]
+fn delimiters_are_for_lines() {
+    let text = "    processing: { append_delimiter: true }\n    format: { parquet: { columns: { a: int } } }\n    destination: { file: { directory: a } }";
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:3:37: delivery_streams[0].processing.append_delimiter: only the `lines` format has delimiters, got `parquet`
+      hint: remove the key
+    1 problem; nothing was started
+    ");
+}
+
+#[test]
+fn prefixes_follow_firehose() {
+    let of = |keys: &str| stream_problems(&format!("    destination:\n      file:\n        directory: a\n{keys}"));
+    insta::assert_snapshot!(of("        prefix: \"raw/!{timestamp:yyyy}/\""), @r#"
+    config error: hydrant.yaml:5:9: delivery_streams[0].destination.file.error_output_prefix: Ths supplied prefix(es) do not satisfy the following constraint: ErrorOutputPrefix cannot be null or empty when Prefix contains expressions
+      hint: add `error_output_prefix: "errors/!{firehose:error-output-type}/"`
+    1 problem; nothing was started
+    "#);
+    insta::assert_snapshot!(of("        error_output_prefix: e/!{timestamp:yyyy}/"), @"
+    config error: hydrant.yaml:6:30: delivery_streams[0].destination.file.error_output_prefix: with expressions it must hold `!{firehose:error-output-type}`, got `e/!{timestamp:yyyy}/`
+      hint: write `!{firehose:error-output-type}/` before the others
+    1 problem; nothing was started
+    ");
+    insta::assert_snapshot!(of("        file_extension: gz\n        time_zone: CEST"), @"
+    config error: hydrant.yaml:6:25: delivery_streams[0].destination.file.file_extension: must be a dot, then up to 127 of `0-9 a-z ! - _ . * ' ( )`, got `gz`
+      hint: such as `.json.gz`
+    config error: hydrant.yaml:7:20: delivery_streams[0].destination.file.time_zone: must be a name of the IANA time zone database, got `CEST`
+      hint: such as `Europe/Berlin`; `UTC` is the default
+    2 problems; nothing was started
+    ");
+    let misplaced = of("        prefix: \"logs/!{nope:x}/\"\n        error_output_prefix: errors/");
+    assert!(
+        misplaced.starts_with("config error: hydrant.yaml:6:25: delivery_streams[0].destination.file.prefix: "),
+        "{misplaced}"
+    );
+}
+
+#[test]
+fn keys_and_prefix_agree() {
+    let of = |rest: &str, prefix: &str| {
+        stream_problems(&format!(
+            "{rest}    destination:\n      file: {{ directory: a, prefix: \"{prefix}\", error_output_prefix: \"e/!{{firehose:error-output-type}}/\" }}"
+        ))
+    };
+    insta::assert_snapshot!(of("", "!{partitionKeyFromQuery:a}/!{partitionKeyFromLambda:b}/"), @"
+    config error: hydrant.yaml:4:37: delivery_streams[0].destination.file.prefix: no jq filter gives the key `a` that the prefix asks for
+      hint: add `partitioning: { jq: { a: .a } }`
+    config error: hydrant.yaml:4:37: delivery_streams[0].destination.file.prefix: no plugin is there to give the key `b` that the prefix asks for
+      hint: add `processing: { plugins: [{ path: … }] }`, or take the key by jq
+    2 problems; nothing was started
+    ");
+    insta::assert_snapshot!(of("    partitioning: { partitions_max: 5 }\n", "!{timestamp:yyyy}/"), @"
+    config error: hydrant.yaml:5:37: delivery_streams[0].destination.file.prefix: dynamic partitioning is on, but the prefix asks for no partition key
+      hint: put `!{partitionKeyFromLambda:key}` into the prefix, or remove `partitioning`
+    1 problem; nothing was started
+    ");
+    insta::assert_snapshot!(of("    partitioning:\n      jq: { a: .a, b: .b }\n", "!{partitionKeyFromQuery:a}/"), @"
+    config error: hydrant.yaml:4:11: delivery_streams[0].partitioning.jq: the prefix does not ask for the key `b`
+      hint: put `!{partitionKeyFromQuery:b}` into the prefix, or remove the key
+    1 problem; nothing was started
+    ");
+    insta::assert_snapshot!(of("    partitioning:\n      jq: {}\n", "!{partitionKeyFromQuery:a}/"), @"
+    config error: hydrant.yaml:4:11: delivery_streams[0].partitioning.jq: must have at least one key, got none
+      hint: remove `jq`
+    1 problem; nothing was started
+    ");
+    let broken = of("    partitioning:\n      jq:\n        a: .[\n        b: \"}\"\n", "!{partitionKeyFromQuery:a}/");
+    assert!(broken.contains("hydrant.yaml:5:12: delivery_streams[0].partitioning.jq.a: "), "{broken}");
+    assert!(broken.contains("hydrant.yaml:6:12: delivery_streams[0].partitioning.jq.b: "), "{broken}");
+}
