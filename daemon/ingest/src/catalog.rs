@@ -1,8 +1,9 @@
-//! The delivery streams that the API made, durable. Every record of the catalog's log is the whole state, so the last one
+//! The delivery streams there are, durable: those of the YAML by name and id, those of the API with their request. Every record of the catalog's log is the whole state, so the last one
 //! that is durable is the truth, and a change is either seen as a whole after a crash or not at all.
 //!
 //! ```text
-//! record = JSON { "format": 1, "streams": [ { id, name, region, version_id, status, created_at_ms, request } ] }
+//! record = JSON { "format": 1, "streams": [ { id, name, version_id, status, created_at_ms, origin } ] }
+//! origin = "yaml" | { "api": { region, request } }
 //! ```
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,12 +33,20 @@ pub struct Catalog {
 pub struct StoredStream {
     pub id: StreamId,
     pub name: StreamName,
-    pub region: String,
     pub version_id: u64,
     pub status: StoredStatus,
     pub created_at: Timestamp,
-    /// The CreateDeliveryStream request.
-    pub request: Value,
+    pub origin: StoredOrigin,
+}
+
+/// Who made a delivery stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredOrigin {
+    /// All else about it is in the YAML; it has one here because its records outlive a line of YAML.
+    Yaml,
+    /// With the CreateDeliveryStream request.
+    Api { region: String, request: Value },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,8 +59,8 @@ pub enum StoredStatus {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    #[error("there is a delivery stream named `{name}` in region `{region}` already")]
-    Exists { name: StreamName, region: String },
+    #[error("there is a delivery stream named `{name}` already")]
+    Exists { name: StreamName },
     #[error("the catalog has no delivery stream with id `{0}`")]
     NotFound(StreamId),
     #[error("there are {STREAMS_MAX} delivery streams, the most that are allowed; delete one first")]
@@ -64,6 +73,17 @@ pub enum CatalogError {
     /// Written by a later version, or damaged.
     #[error("the catalog's last state cannot be understood: {0}")]
     Unreadable(String),
+}
+
+impl StoredOrigin {
+    fn meets(&self, other: &StoredOrigin) -> bool {
+        match (self, other) {
+            (StoredOrigin::Api { region, .. }, StoredOrigin::Api { region: other, .. }) => region == other,
+            (StoredOrigin::Yaml, StoredOrigin::Yaml) => true,
+            // Whether a stream of the YAML answers in that region only the registry knows, and it was asked before.
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,11 +102,10 @@ struct Document {
 struct Line {
     id: String,
     name: String,
-    region: String,
     version_id: u64,
     status: StoredStatus,
     created_at_ms: u64,
-    request: Value,
+    origin: StoredOrigin,
 }
 
 impl Catalog {
@@ -112,11 +131,11 @@ impl Catalog {
         self.lock().streams.clone()
     }
 
-    /// Adds a stream; of two racing ones with the same name and region, one gets `Exists`.
+    /// Adds a stream; of two racing ones with the same name, in one region or both from YAML, one gets `Exists`.
     pub fn insert(&self, stream: StoredStream) -> Result<(), CatalogError> {
         self.change(|streams| {
-            if streams.iter().any(|known| known.name == stream.name && known.region == stream.region) {
-                return Err(CatalogError::Exists { name: stream.name, region: stream.region });
+            if streams.iter().any(|known| known.name == stream.name && known.origin.meets(&stream.origin)) {
+                return Err(CatalogError::Exists { name: stream.name });
             }
             if streams.len() >= STREAMS_MAX {
                 return Err(CatalogError::TooMany);
@@ -183,11 +202,10 @@ fn write(streams: &[StoredStream]) -> Vec<u8> {
     let line = |stream: &StoredStream| Line {
         id: stream.id.to_string(),
         name: stream.name.to_string(),
-        region: stream.region.clone(),
         version_id: stream.version_id,
         status: stream.status,
         created_at_ms: stream.created_at.as_millis(),
-        request: stream.request.clone(),
+        origin: stream.origin.clone(),
     };
     let document = Document { format: FORMAT, streams: streams.iter().map(line).collect() };
     serde_json::to_vec(&document).expect("maps of a JSON document have text keys")
@@ -204,11 +222,10 @@ fn read(text: &[u8]) -> Result<Vec<StoredStream>, CatalogError> {
         Some(StoredStream {
             id: line.id.parse().ok()?,
             name: StreamName::parse(&line.name)?,
-            region: line.region,
             version_id: line.version_id,
             status: line.status,
             created_at: Timestamp::from_millis(line.created_at_ms),
-            request: line.request,
+            origin: line.origin,
         })
     };
     let streams: Option<Vec<_>> = document.streams.into_iter().map(stream).collect();

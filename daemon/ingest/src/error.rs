@@ -90,6 +90,13 @@ impl ApiError {
         ApiError::new(code, status, Refusal::TooLarge, message).closing()
     }
 
+    /// More head than the front door takes.
+    pub fn head_too_large(bytes_max: usize) -> ApiError {
+        let message = format!("the request's head is larger than {bytes_max} bytes");
+        let (code, status) = ("RequestHeaderSectionTooLarge", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        ApiError::new(code, status, Refusal::TooLarge, message).closing()
+    }
+
     /// The body did not arrive in time.
     pub fn timed_out() -> ApiError {
         let message = "the request body did not arrive in time; send it again";

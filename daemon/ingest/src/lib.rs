@@ -15,7 +15,7 @@ mod server;
 mod shape;
 mod sigv4;
 
-pub use catalog::{Catalog, CatalogError, StoredStatus, StoredStream};
+pub use catalog::{Catalog, CatalogError, StoredOrigin, StoredStatus, StoredStream};
 pub use control::{ControlError, ControlPlane, NewDeliveryStream};
 pub use counters::{Counters, Refusal};
 pub use error::ApiError;

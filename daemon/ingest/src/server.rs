@@ -196,6 +196,9 @@ async fn read_body(
     mut body: Incoming,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
     let limits = shared.limits;
+    if head_bytes(head) > limits.head_bytes_max {
+        return Err(ApiError::head_too_large(limits.head_bytes_max));
+    }
     if head.method != Method::POST {
         let text = format!("the method must be POST, got {}", head.method);
         return Err(ApiError::unknown_operation(StatusCode::NOT_FOUND, text).closing());
@@ -215,6 +218,12 @@ async fn read_body(
         Ok(collected) => collected,
         Err(_) => Err(ApiError::timed_out()),
     }
+}
+
+/// What hyper bounds is its buffer, and a head may be larger than that by one read.
+fn head_bytes(head: &Parts) -> usize {
+    let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    headers + head.uri.path_and_query().map_or(0, |path| path.as_str().len())
 }
 
 async fn collect(shared: &Shared, body: &mut Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {

@@ -12,15 +12,18 @@ fn open(dir: &Path) -> Catalog {
     Catalog::open(log).unwrap()
 }
 
+fn api(region: &str, request: Value) -> StoredOrigin {
+    StoredOrigin::Api { region: region.to_owned(), request }
+}
+
 fn stream(id: u8, name: &str) -> StoredStream {
     StoredStream {
         id: StreamId([id; 16]),
         name: StreamName::parse(name).unwrap(),
-        region: "us-east-1".to_owned(),
         version_id: 1,
         status: StoredStatus::Active,
         created_at: Timestamp::from_millis(1_700_000_000_123),
-        request: json!({ "DeliveryStreamName": name }),
+        origin: api("us-east-1", json!({ "DeliveryStreamName": name })),
     }
 }
 
@@ -55,8 +58,11 @@ fn a_name_is_taken_once_even_by_two_at_the_same_time() {
         tries.into_iter().map(|one| one.join().unwrap()).filter(|won| *won).count()
     });
     assert_eq!(won, 1);
-    let elsewhere = StoredStream { region: "eu-west-1".to_owned(), ..stream(9, "a") };
+    let elsewhere = StoredStream { origin: api("eu-west-1", Value::Null), ..stream(9, "a") };
     catalog.insert(elsewhere).unwrap();
+    let yaml = StoredStream { origin: StoredOrigin::Yaml, ..stream(8, "a") };
+    catalog.insert(yaml.clone()).unwrap();
+    assert!(matches!(catalog.insert(yaml), Err(CatalogError::Exists { .. })));
     assert!(matches!(catalog.insert(stream(10, "a")), Err(CatalogError::Exists { .. })));
     assert!(matches!(catalog.remove(StreamId([77; 16])), Err(CatalogError::NotFound(_))));
 }
@@ -65,7 +71,7 @@ fn a_name_is_taken_once_even_by_two_at_the_same_time() {
 fn old_states_are_removed_and_the_last_one_stays() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = open(dir.path());
-    let large = StoredStream { request: json!("x".repeat(100_000)), ..stream(1, "large") };
+    let large = StoredStream { origin: api("us-east-1", json!("x".repeat(100_000))), ..stream(1, "large") };
     catalog.insert(large.clone()).unwrap();
     for round in 0..40 {
         let id = 2 + round;

@@ -1,0 +1,107 @@
+//! A client that signs as AWS's SDKs do and shows the raw answer. It shares no code with the verifier.
+
+use std::net::SocketAddr;
+
+use aws_lc_rs::{digest, hmac};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub const NOON: &str = "20240115T120000Z";
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn code(&self) -> &str {
+        self.body["__type"].as_str().unwrap_or_default()
+    }
+
+    pub fn message(&self) -> &str {
+        self.body["message"].as_str().or(self.body["Message"].as_str()).unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Signer {
+    pub key: &'static str,
+    pub secret: &'static str,
+    pub date: &'static str,
+    pub region: &'static str,
+}
+
+pub const GOOD: Signer = Signer { key: "AKIDEXAMPLE", secret: "a secret", date: NOON, region: "us-east-1" };
+
+fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
+}
+
+fn hash(bytes: &[u8]) -> String {
+    hex::encode(digest::digest(&digest::SHA256, bytes))
+}
+
+impl Signer {
+    pub fn request(&self, operation: &str, body: &[u8]) -> Vec<u8> {
+        let target = format!("Firehose_20150804.{operation}");
+        let signed = "content-type;host;x-amz-date;x-amz-target";
+        let canonical = format!(
+            "POST\n/\n\ncontent-type:application/x-amz-json-1.1\nhost:localhost\nx-amz-date:{}\nx-amz-target:{target}\n\n\
+             {signed}\n{}",
+            self.date,
+            hash(body)
+        );
+        let scope = format!("{}/{}/firehose/aws4_request", &self.date[..8], self.region);
+        let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", self.date, hash(canonical.as_bytes()));
+        let mut key = format!("AWS4{}", self.secret).into_bytes();
+        for part in [&self.date[..8], self.region, "firehose", "aws4_request"] {
+            key = mac(&key, part);
+        }
+        let signature = hex::encode(mac(&key, &text));
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Date: {}\r\n\
+             X-Amz-Target: {target}\r\nAuthorization: AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, \
+             Signature={signature}\r\nContent-Length: {}\r\n\r\n",
+            self.date,
+            self.key,
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    }
+}
+
+/// One request on a connection of its own.
+pub async fn send(addr: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    read(&mut stream).await.expect("an answer")
+}
+
+/// `None` if the server closed the connection without an answer.
+pub async fn read(stream: &mut TcpStream) -> Option<Answer> {
+    let mut bytes = Vec::new();
+    loop {
+        let head_end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+        if let Some(end) = head_end {
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+            });
+            let length = length.unwrap_or(0);
+            if bytes.len() >= end + length {
+                let body = serde_json::from_slice(&bytes[end..end + length]).unwrap_or(Value::Null);
+                let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+                return Some(Answer { status, head, body });
+            }
+        }
+        let mut chunk = [0; 16 << 10];
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return None,
+            Ok(n) => bytes.extend_from_slice(&chunk[..n]),
+        }
+    }
+}

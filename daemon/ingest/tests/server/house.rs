@@ -1,0 +1,139 @@
+//! A server with one YAML stream and one API stream, and a daemon that is nothing but a log for each.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use hydrant_config::{AccountId, Credential, S3Connection, Secret, StreamName};
+use hydrant_disk::RealDisk;
+use hydrant_ingest::{
+    Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, Front, Keys, Limits, Mappings,
+    NewDeliveryStream, Origin, Registry, Server, StreamHandle, delivery_stream_from_request,
+};
+use hydrant_record::{StreamId, Timestamp};
+use hydrant_shardlog::{Clock, LogOptions, ShardLog};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::client::{Answer, GOOD, send};
+
+#[derive(Debug)]
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_705_320_000_123)
+    }
+}
+
+#[derive(Debug)]
+struct OnlyLogs(PathBuf);
+
+pub struct House {
+    pub addr: SocketAddr,
+    pub log: ShardLog,
+    pub counters: Arc<Counters>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+    _dir: TempDir,
+}
+
+fn open_log(dir: PathBuf) -> ShardLog {
+    std::fs::create_dir_all(&dir).unwrap();
+    ShardLog::open(Arc::new(RealDisk::new()), &dir, LogOptions::default()).unwrap().0
+}
+
+impl ControlPlane for OnlyLogs {
+    fn create(&self, new: NewDeliveryStream) -> BoxFuture<'_, Result<StreamHandle, ControlError>> {
+        let dir = self.0.join(new.definition.name.as_str());
+        Box::pin(async move { Ok(StreamHandle { id: StreamId([2; 16]), log: open_log(dir) }) })
+    }
+
+    fn begin_delete(&self, _entry: Arc<Entry>) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn finish_delete(&self, _entry: Arc<Entry>) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+pub fn s3_request(name: &str) -> Value {
+    json!({
+        "DeliveryStreamName": name,
+        "ExtendedS3DestinationConfiguration": {
+            "RoleARN": "arn:aws:iam::123456789012:role/x", "BucketARN": "arn:aws:s3:::logs", "Prefix": "p/"
+        }
+    })
+}
+
+impl House {
+    pub async fn open() -> House {
+        House::with(Limits::default(), 64 << 20).await
+    }
+
+    pub async fn with(limits: Limits, budget_bytes: usize) -> House {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open_log(dir.path().join("demo"));
+        let mappings = Mappings {
+            account: AccountId::parse("123456789012").unwrap(),
+            s3: Some(S3Connection { endpoint: None, region: "us-east-1".to_owned(), keys: None, path_style: true }),
+            lambda: BTreeMap::new(),
+            glue: BTreeMap::new(),
+        };
+        let stream = delivery_stream_from_request(&s3_request("demo"), "us-east-1", &mappings).unwrap();
+        let definition = DeliveryStreamDefinition {
+            name: StreamName::parse("demo").unwrap(),
+            region: None,
+            version_id: 1,
+            created_at: Timestamp::from_millis(1_700_000_000_123),
+            origin: Origin::Yaml(stream),
+        };
+        let registry = Arc::new(Registry::new());
+        let handle = StreamHandle { id: StreamId([1; 16]), log: log.clone() };
+        registry.insert(Entry::active(definition, handle)).unwrap();
+        let credential = Credential { access_key_id: GOOD.key.to_owned(), secret_access_key: Secret::new(GOOD.secret) };
+        let counters = Arc::new(Counters::default());
+        let front = Front {
+            registry,
+            auth: Auth::Keys(Keys::new(&[credential])),
+            control: Arc::new(OnlyLogs(dir.path().to_owned())),
+            mappings,
+            clock: Arc::new(Noon),
+            counters: Arc::clone(&counters),
+            budget: Arc::new(Semaphore::new(budget_bytes)),
+            limits,
+        };
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), front).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let addr = server.local_addr();
+        let serving = tokio::spawn(server.serve(async move {
+            let _ = stopped.await;
+        }));
+        House { addr, log, counters, stop, serving, _dir: dir }
+    }
+
+    pub async fn call(&self, operation: &str, body: &Value) -> Answer {
+        send(self.addr, &GOOD.request(operation, body.to_string().as_bytes())).await
+    }
+
+    /// Sends bytes that must be refused, and sees that nothing was stored and the server still answers.
+    pub async fn refuses(&self, request: &[u8], status: u16, code: &str) -> Answer {
+        let before = self.log.last();
+        let answer = send(self.addr, request).await;
+        assert_eq!((answer.status, answer.code()), (status, code), "{answer:?}");
+        assert_eq!(self.log.last(), before, "a refused request stores nothing");
+        answer
+    }
+
+    pub async fn close(self) {
+        self.stop.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), self.serving).await.expect("a drained server ends").unwrap();
+        self.log.close().unwrap();
+    }
+}
