@@ -69,7 +69,7 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Budgeted>> {
         (CHARGE, v(0), charge()),
         (TICK, v(0), tick()),
         (TIMES, v(2), Native::<Budgeted>::new(|cv| times(cv))),
-        (FROM_JSON, v(0), Native::<Budgeted>::new(|cv| from_json(cv))),
+        (FROM_JSON, v(0), Native::<Budgeted>::new(|cv| from_json(&cv))),
     ];
     let foreign = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     own.into_iter().chain(foreign.filter(|(name, ..)| *name != FROM_JSON))
@@ -157,7 +157,7 @@ fn times(mut cv: Cv<'_, Budgeted>) -> ValXs<'_, Val> {
     }
 }
 
-fn from_json(cv: Cv<'_, Budgeted>) -> ValXs<'_, Val> {
+fn from_json<'a>(cv: &Cv<'a, Budgeted>) -> ValXs<'a, Val> {
     let parsed = match &cv.1 {
         Val::TStr(text) => json::bounded(text).and_then(json::value),
         _ => None,

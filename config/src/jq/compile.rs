@@ -76,12 +76,11 @@ fn parsed(text: &str) -> Result<Term<&str>, JqError> {
         let first = errors.first().map(|(expected, found)| syntax(text, expected.as_str(), found));
         first.unwrap_or_else(|| JqError("got no jq".into()))
     })?;
-    let term = Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
+    Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
         let first =
             errors.first().map(|(expected, found)| syntax(text, expected.as_str(), Token::opt_as_str(*found, text)));
         first.unwrap_or_else(|| JqError("got no jq".into()))
-    });
-    term
+    })
 }
 
 /// `found` is a part of `text`.
