@@ -78,11 +78,11 @@ impl Tail {
     /// Must not block.
     pub fn on_more(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
         let mut state = self.log.state();
+        let at_once = (state.next > Lsn::after(self.position)).then(|| Arc::clone(&wake));
         state.wakers.retain(|(id, _)| *id != self.id);
-        state.wakers.push((self.id, Arc::clone(&wake)));
-        let more = state.next > Lsn::after(self.position);
+        state.wakers.push((self.id, wake));
         drop(state);
-        if more {
+        if let Some(wake) = at_once {
             wake();
         }
     }
