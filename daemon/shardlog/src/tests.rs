@@ -35,7 +35,7 @@ fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<(ShardLog, Recovery), Open
 fn numbered(number: usize, len: usize) -> NewRecord {
     let mut data = format!("record {number} ").into_bytes();
     data.resize(data.len().max(len), b'.');
-    let key = (number % 3 > 0).then(|| Bytes::from(format!("key {number}")));
+    let key = (!number.is_multiple_of(3)).then(|| Bytes::from(format!("key {number}")));
     NewRecord { shard: ShardIx(u32::try_from(number % 2).unwrap()), partition_key: key, data: Bytes::from(data) }
 }
 
