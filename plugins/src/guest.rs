@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::HasSelf;
-use wasmtime::{ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline};
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
 use crate::Input;
 use crate::bindings::hydrant::transform::{host, types};
@@ -90,7 +90,7 @@ impl Guest {
         let mut store = Store::new(&loaded.engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(continue_unless_late);
+        store.epoch_deadline_callback(|context| Ok(continue_unless_late(context.data())));
         let running = loaded.ticker.run();
         let exports = loaded.pre.instantiate(&mut store)?;
         drop(running);
@@ -205,9 +205,8 @@ impl ResourceLimiter for MemoryLimit {
     }
 }
 
-fn continue_unless_late(context: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-    let late = cpu_time() >= context.data().cpu_deadline;
-    Ok(if late { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
+fn continue_unless_late(state: &State) -> UpdateDeadline {
+    if cpu_time() >= state.cpu_deadline { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
 }
 
 fn given<'a>(record: &'a Input, id: &'a str) -> types::InputRecord<'a> {

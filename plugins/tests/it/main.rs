@@ -1,5 +1,7 @@
 //! The host with real guests: `examples/plugins/access_log.wasm` and one that misbehaves on demand.
 
+#![expect(clippy::unwrap_used, reason = "the whole program is a test, its shared functions too")]
+
 mod access_log;
 mod chain;
 mod limits;
