@@ -24,6 +24,7 @@ pub struct DeliveryStreamDefinition {
 
 /// Who manages a delivery stream.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each delivery stream, and most are of the large kind")]
 pub enum Origin {
     /// The configuration; the API may not change it.
     Yaml(DeliveryStream),
@@ -56,10 +57,13 @@ pub struct Entry {
     handle: OnceLock<StreamHandle>,
 }
 
+/// By name and pinned region.
+type Streams = BTreeMap<(StreamName, Option<String>), Arc<Entry>>;
+
 /// All delivery streams of the account.
 #[derive(Debug, Default)]
 pub struct Registry {
-    streams: RwLock<BTreeMap<(StreamName, Option<String>), Arc<Entry>>>,
+    streams: RwLock<Streams>,
 }
 
 /// The name is taken in a region that the new stream would answer in.
@@ -196,11 +200,11 @@ impl Registry {
         self.read().values().cloned().collect()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<(StreamName, Option<String>), Arc<Entry>>> {
+    fn read(&self) -> RwLockReadGuard<'_, Streams> {
         self.streams.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<(StreamName, Option<String>), Arc<Entry>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Streams> {
         self.streams.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -267,4 +267,5 @@ fn naming_text(problem: NamingProblem) -> String {
 
 #[cfg(test)]
 #[path = "create_tests.rs"]
+#[expect(clippy::needless_pass_by_value, reason = "`json!` in place of an argument reads better without `&`")]
 mod tests;

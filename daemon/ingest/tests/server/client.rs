@@ -7,34 +7,34 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-pub const NOON: &str = "20240115T120000Z";
+pub(crate) const NOON: &str = "20240115T120000Z";
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Value,
 }
 
 impl Answer {
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.body["__type"].as_str().unwrap_or_default()
     }
 
-    pub fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         self.body["message"].as_str().or(self.body["Message"].as_str()).unwrap_or_default()
     }
 }
 
 #[derive(Clone, Debug)]
-pub struct Signer {
-    pub key: &'static str,
-    pub secret: &'static str,
-    pub date: &'static str,
-    pub region: &'static str,
+pub(crate) struct Signer {
+    pub(crate) key: &'static str,
+    pub(crate) secret: &'static str,
+    pub(crate) date: &'static str,
+    pub(crate) region: &'static str,
 }
 
-pub const GOOD: Signer = Signer { key: "AKIDEXAMPLE", secret: "a secret", date: NOON, region: "us-east-1" };
+pub(crate) const GOOD: Signer = Signer { key: "AKIDEXAMPLE", secret: "a secret", date: NOON, region: "us-east-1" };
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
@@ -45,7 +45,7 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 impl Signer {
-    pub fn request(&self, operation: &str, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn request(&self, operation: &str, body: &[u8]) -> Vec<u8> {
         let target = format!("Firehose_20150804.{operation}");
         let signed = "content-type;host;x-amz-date;x-amz-target";
         let canonical = format!(
@@ -74,14 +74,14 @@ impl Signer {
 }
 
 /// One request on a connection of its own.
-pub async fn send(addr: SocketAddr, request: &[u8]) -> Answer {
+pub(crate) async fn send(addr: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(request).await.unwrap();
     read(&mut stream).await.expect("an answer")
 }
 
 /// `None` if the server closed the connection without an answer.
-pub async fn read(stream: &mut TcpStream) -> Option<Answer> {
+pub(crate) async fn read(stream: &mut TcpStream) -> Option<Answer> {
     let mut bytes = Vec::new();
     loop {
         let head_end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
@@ -98,7 +98,7 @@ pub async fn read(stream: &mut TcpStream) -> Option<Answer> {
                 return Some(Answer { status, head, body });
             }
         }
-        let mut chunk = [0; 16 << 10];
+        let mut chunk = vec![0; 16 << 10];
         match stream.read(&mut chunk).await {
             Ok(0) | Err(_) => return None,
             Ok(n) => bytes.extend_from_slice(&chunk[..n]),

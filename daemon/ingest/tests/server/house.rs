@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,24 +34,24 @@ impl Clock for Noon {
 #[derive(Debug)]
 struct OnlyLogs(PathBuf);
 
-pub struct House {
-    pub addr: SocketAddr,
-    pub log: ShardLog,
-    pub counters: Arc<Counters>,
+pub(crate) struct House {
+    pub(crate) addr: SocketAddr,
+    pub(crate) log: ShardLog,
+    pub(crate) counters: Arc<Counters>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     _dir: TempDir,
 }
 
-fn open_log(dir: PathBuf) -> ShardLog {
-    std::fs::create_dir_all(&dir).unwrap();
-    ShardLog::open(Arc::new(RealDisk::new()), &dir, LogOptions::default()).unwrap().0
+fn open_log(dir: &Path) -> ShardLog {
+    std::fs::create_dir_all(dir).unwrap();
+    ShardLog::open(Arc::new(RealDisk::new()), dir, LogOptions::default()).unwrap().0
 }
 
 impl ControlPlane for OnlyLogs {
     fn create(&self, new: NewDeliveryStream) -> BoxFuture<'_, Result<StreamHandle, ControlError>> {
         let dir = self.0.join(new.definition.name.as_str());
-        Box::pin(async move { Ok(StreamHandle { id: StreamId([2; 16]), log: open_log(dir) }) })
+        Box::pin(async move { Ok(StreamHandle { id: StreamId([2; 16]), log: open_log(&dir) }) })
     }
 
     fn begin_delete(&self, _entry: Arc<Entry>) -> BoxFuture<'_, Result<(), ControlError>> {
@@ -63,7 +63,7 @@ impl ControlPlane for OnlyLogs {
     }
 }
 
-pub fn s3_request(name: &str) -> Value {
+pub(crate) fn s3_request(name: &str) -> Value {
     json!({
         "DeliveryStreamName": name,
         "ExtendedS3DestinationConfiguration": {
@@ -73,13 +73,13 @@ pub fn s3_request(name: &str) -> Value {
 }
 
 impl House {
-    pub async fn open() -> House {
+    pub(crate) async fn open() -> House {
         House::with(Limits::default(), 64 << 20).await
     }
 
-    pub async fn with(limits: Limits, budget_bytes: usize) -> House {
+    pub(crate) async fn with(limits: Limits, budget_bytes: usize) -> House {
         let dir = tempfile::tempdir().unwrap();
-        let log = open_log(dir.path().join("demo"));
+        let log = open_log(&dir.path().join("demo"));
         let mappings = Mappings {
             account: AccountId::parse("123456789012").unwrap(),
             s3: Some(S3Connection { endpoint: None, region: "us-east-1".to_owned(), keys: None, path_style: true }),
@@ -118,12 +118,12 @@ impl House {
         House { addr, log, counters, stop, serving, _dir: dir }
     }
 
-    pub async fn call(&self, operation: &str, body: &Value) -> Answer {
+    pub(crate) async fn call(&self, operation: &str, body: &Value) -> Answer {
         send(self.addr, &GOOD.request(operation, body.to_string().as_bytes())).await
     }
 
     /// Sends bytes that must be refused, and sees that nothing was stored and the server still answers.
-    pub async fn refuses(&self, request: &[u8], status: u16, code: &str) -> Answer {
+    pub(crate) async fn refuses(&self, request: &[u8], status: u16, code: &str) -> Answer {
         let before = self.log.last();
         let answer = send(self.addr, request).await;
         assert_eq!((answer.status, answer.code()), (status, code), "{answer:?}");
@@ -131,7 +131,7 @@ impl House {
         answer
     }
 
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.stop.send(()).unwrap();
         tokio::time::timeout(Duration::from_secs(20), self.serving).await.expect("a drained server ends").unwrap();
         self.log.close().unwrap();

@@ -1,5 +1,7 @@
 //! The real server over loopback, spoken to byte by byte, with the real log in a temporary directory below it.
 
+#![allow(clippy::unwrap_used, reason = "all of this is a test; clippy only knows functions that are marked so")]
+
 mod client;
 mod house;
 mod operations;
