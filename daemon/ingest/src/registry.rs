@@ -24,10 +24,9 @@ pub struct DeliveryStreamDefinition {
 
 /// Who manages a delivery stream.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each delivery stream, and most are of the large kind")]
 pub enum Origin {
     /// The configuration; the API may not change it.
-    Yaml(DeliveryStream),
+    Yaml(Arc<DeliveryStream>),
     /// The API; this is the request that created it.
     Api { request: Value },
 }

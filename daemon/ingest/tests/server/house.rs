@@ -92,7 +92,7 @@ impl House {
             region: None,
             version_id: 1,
             created_at: Timestamp::from_millis(1_700_000_000_123),
-            origin: Origin::Yaml(stream),
+            origin: Origin::Yaml(Arc::new(stream)),
         };
         let registry = Arc::new(Registry::new());
         let handle = StreamHandle { id: StreamId([1; 16]), log: log.clone() };
