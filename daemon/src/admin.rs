@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use hydrant_delivery::Status;
 use hydrant_ingest::{Counters, Refusal};
@@ -37,7 +37,11 @@ struct Report {
 }
 
 impl Admin {
-    pub(crate) async fn bind(address: SocketAddr, engine: Arc<Engine>, counters: Arc<Counters>) -> std::io::Result<Admin> {
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        engine: Arc<Engine>,
+        counters: Arc<Counters>,
+    ) -> std::io::Result<Admin> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Admin { listener, address, seen: Seen { engine, counters } })
@@ -60,12 +64,14 @@ impl Admin {
     }
 }
 
-async fn status(State(seen): State<Seen>) -> Json<Report> {
-    Json(Report {
+async fn status(State(seen): State<Seen>) -> impl IntoResponse {
+    let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         accepted_records: seen.counters.accepted_records(),
         delivery_streams: seen.engine.status(),
-    })
+    };
+    let text = serde_json::to_string_pretty(&report).expect("a report has string keys");
+    ([(http::header::CONTENT_TYPE, "application/json")], text + "\n")
 }
 
 /// Prometheus text format.
@@ -94,7 +100,9 @@ async fn metrics(State(seen): State<Seen>) -> String {
         ("hydrant_backlog_records", "gauge", "Records stored and not settled yet.", |s| s.accounting.backlog),
         ("hydrant_delivered_objects_total", "counter", "Objects sent since the start.", |s| s.objects),
         ("hydrant_delivered_bytes_total", "counter", "Bytes of objects sent since the start.", |s| s.bytes),
-        ("hydrant_delivery_problem", "gauge", "1 while something keeps it from delivering.", |s| u64::from(s.problem.is_some())),
+        ("hydrant_delivery_problem", "gauge", "1 while something keeps it from delivering.", |s| {
+            u64::from(s.problem.is_some())
+        }),
     ];
     for (name, kind, help, read) in of_stream {
         head(&mut text, name, kind, help);

@@ -31,6 +31,8 @@ pub(crate) enum ClientError {
     },
     #[error("{} records were not taken after {ATTEMPTS_MAX} attempts: {last}", .unsent)]
     GivenUp { unsent: usize, last: String },
+    #[error("the request cannot be signed: {0}")]
+    Signing(String),
     #[error("the answer is not one of Firehose: {0}")]
     Answer(String),
 }
@@ -131,7 +133,9 @@ impl Client {
         let headers = request.headers_mut();
         headers.insert("content-type", http::HeaderValue::from_static("application/x-amz-json-1.1"));
         headers.insert("x-amz-target", http::HeaderValue::from_static("Firehose_20150804.PutRecordBatch"));
-        AwsAuthorizer::new(&self.credential, "firehose", &self.region).authorize(&mut request, None);
+        AwsAuthorizer::new(&self.credential, "firehose", &self.region)
+            .try_authorize(&mut request, None)
+            .map_err(|error| ClientError::Signing(error.to_string()))?;
         let mut sent = reqwest::Request::new(http::Method::POST, self.endpoint.clone());
         *sent.headers_mut() = std::mem::take(request.headers_mut());
         *sent.body_mut() = Some(body.into());

@@ -34,7 +34,7 @@ pub(crate) fn open_all(engine: &Arc<Engine>, registry: &Registry, discard: &[Str
             region: stream.region.clone(),
             version_id: stored.version_id,
             created_at: stored.created_at,
-            origin: Origin::Yaml(stream.clone()),
+            origin: Origin::Yaml(stream.clone().into()),
         };
         open(engine, registry, stream, stored.id, definition)?;
     }
@@ -42,10 +42,15 @@ pub(crate) fn open_all(engine: &Arc<Engine>, registry: &Registry, discard: &[Str
         match &stored.origin {
             StoredOrigin::Yaml => retired(engine, &stored, discard)?,
             StoredOrigin::Api { region, request } => {
-                let stream = delivery_stream_from_request(request, &Mappings::of(&engine.config)).map_err(|error| {
-                    Failure::new(Exit::Config, format!("delivery stream `{}`, made by the API: {error}", stored.name))
+                let stream = delivery_stream_from_request(request, region, &Mappings::from(&engine.config)).map_err(
+                    |error| {
+                        Failure::new(
+                            Exit::Config,
+                            format!("delivery stream `{}`, made by the API: {error}", stored.name),
+                        )
                         .hint("put back what the configuration said when it was created")
-                })?;
+                    },
+                )?;
                 let definition = DeliveryStreamDefinition {
                     name: stored.name.clone(),
                     region: Some(region.clone()),
@@ -123,9 +128,8 @@ fn retired(engine: &Engine, stored: &StoredStream, discard: &[String]) -> Result
         let text = format!(
             "delivery stream `{name}` is not in the configuration any more, but {backlog} of its records are not delivered"
         );
-        return Err(Failure::new(Exit::Config, text).hint(format!(
-            "put it back until they are, or run once with `--discard-backlog {name}` to delete them"
-        )));
+        return Err(Failure::new(Exit::Config, text)
+            .hint(format!("put it back until they are, or run once with `--discard-backlog {name}` to delete them")));
     }
     engine.catalog.mark_deleting(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;
     engine.store.remove_stream_dirs(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;

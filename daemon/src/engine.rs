@@ -118,8 +118,9 @@ impl Engine {
         let (log, _) = ShardLog::open(store.disk(), &store.catalog_dir(), logs.journal_options())
             .map_err(|error| Failure::of(exit_of_log(&error), &error))?;
         let catalog = Catalog::open(log).map_err(|error| Failure::of(exit_of_catalog(&error), &error))?;
-        let host = Host::new(hydrant_plugins::HostOptions { cache_dir: Some(store.plugin_dir()), ..Default::default() })
-            .map_err(|error| Failure::of(Exit::Runtime, &error))?;
+        let host =
+            Host::new(hydrant_plugins::HostOptions { cache_dir: Some(store.plugin_dir()), ..Default::default() })
+                .map_err(|error| Failure::of(Exit::Runtime, &error))?;
         let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let cpu = Arc::new(Semaphore::new(cpus));
         Ok(Engine { config, store, catalog, host, cpu, logs, running: RwLock::default(), broken })

@@ -17,15 +17,16 @@ use std::time::Duration;
 
 use hydrant_config::Config;
 use hydrant_disk::RealDisk;
-use hydrant_ingest::{Counters, Front, Registry, Server};
-use tokio::sync::mpsc;
+use hydrant_ingest::{Auth, Counters, Front, Keys, Limits, Mappings, Registry, Server};
+use hydrant_shardlog::SystemClock;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::control;
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
 use crate::store::Store;
-use crate::control;
 
 /// How long a stop waits for buffered records to be delivered; what is not delivered by then is at the next start.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(60);
@@ -40,9 +41,7 @@ pub(crate) struct Options {
 /// A daemon that takes records.
 pub(crate) struct Daemon {
     pub(crate) api: SocketAddr,
-    pub(crate) admin: SocketAddr,
     pub(crate) engine: Arc<Engine>,
-    pub(crate) counters: Arc<Counters>,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
     broken: mpsc::Receiver<Failure>,
@@ -63,9 +62,9 @@ impl Daemon {
         let (engine, registry) = opened.await.map_err(|error| Failure::of(Exit::Runtime, &error))??;
 
         let counters = Arc::new(Counters::default());
-        let front = Front::new(&engine.config, Arc::clone(&registry), control::plane(&engine), Arc::clone(&counters));
+        let front = front(&engine, registry, Arc::clone(&counters));
         let server = Server::bind(api, front).await.map_err(|error| cannot_listen("api", api, &error))?;
-        let admin = Admin::bind(admin_address, Arc::clone(&engine), Arc::clone(&counters))
+        let admin = Admin::bind(admin_address, Arc::clone(&engine), counters)
             .await
             .map_err(|error| cannot_listen("admin", admin_address, &error))?;
         let (api, admin_address) = (server.local_addr(), admin.local_addr());
@@ -78,7 +77,7 @@ impl Daemon {
             tokio::join!(served, administered);
         });
         tracing::info!(%api, admin = %admin_address, "ready");
-        Ok(Daemon { api, admin: admin_address, engine, counters, stop, serving, broken })
+        Ok(Daemon { api, engine, stop, serving, broken })
     }
 
     /// Serves until `stop` completes or the storage fails, then drains. `Err` if it was the storage.
@@ -99,6 +98,23 @@ impl Daemon {
         }
         self.engine.drain(DRAIN_GRACE).await;
         tracing::info!("stopped");
+    }
+}
+
+/// The front door; what requests hold in memory comes out of the one ceiling.
+fn front(engine: &Arc<Engine>, registry: Arc<Registry>, counters: Arc<Counters>) -> Front {
+    let config = &engine.config;
+    let auth = config.credentials.as_deref().map_or(Auth::Open, |credentials| Auth::Keys(Keys::new(credentials)));
+    let budget = usize::try_from(config.memory / 4).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+    Front {
+        registry,
+        auth,
+        control: control::plane(engine),
+        mappings: Mappings::from(config),
+        clock: Arc::new(SystemClock),
+        counters,
+        budget: Arc::new(Semaphore::new(budget)),
+        limits: Limits::default(),
     }
 }
 

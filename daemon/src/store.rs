@@ -52,7 +52,7 @@ impl Store {
             _ => in_dir(dir, &error),
         })?;
         let id = read(&*disk, &label)?;
-        for name in ["catalog", "streams", "delivery", "plugins"] {
+        for name in ["catalog", "streams", "delivery"] {
             create_dir_durable(&*disk, &dir.join(name)).map_err(io)?;
         }
         Ok(Store { disk, dir: dir.to_owned(), id, _lock: lock })
@@ -119,7 +119,7 @@ impl Store {
 /// 16 bytes from the kernel.
 pub(crate) fn random_id() -> io::Result<StreamId> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(StreamId(bytes))
 }
 

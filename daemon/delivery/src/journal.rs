@@ -48,7 +48,9 @@ enum Entry {
     /// All that matters of what came before; the first entry of every journal, and of the segments that survive a trim.
     Snapshot(State),
     Staged(StagedChunk),
-    Done { chunk: u64 },
+    Done {
+        chunk: u64,
+    },
 }
 
 /// The state that the entries add up to.
@@ -182,19 +184,15 @@ impl Journal {
         let origin = source.first().map_or(source.last(), Lsn::previous).map_or(0, Lsn::get);
         let (stream, source_id) = (stream.to_string(), source.id().to_string());
         let read = replay(&log)?;
-        let fresh = read.is_none();
-        let (state, since_snapshot) = read.unwrap_or_else(|| {
-            let state = State {
-                version: VERSION,
-                delivery_stream: stream.clone(),
-                log: source_id.clone(),
-                origin,
-                cursor: origin,
-                next_chunk: 1,
-                settled: Counts::default(),
-                open: BTreeMap::new(),
-            };
-            (state, 0)
+        let state = read.unwrap_or_else(|| State {
+            version: VERSION,
+            delivery_stream: stream.clone(),
+            log: source_id.clone(),
+            origin,
+            cursor: origin,
+            next_chunk: 1,
+            settled: Counts::default(),
+            open: BTreeMap::new(),
         });
         if state.delivery_stream != stream || state.log != source_id {
             return Err(JournalError::Foreign {
@@ -208,10 +206,9 @@ impl Journal {
         if staged > last {
             return Err(JournalError::LogBehind { staged, last });
         }
-        let journal = Journal { log, writing: Mutex::new(since_snapshot), state: Mutex::new(state) };
-        if fresh {
-            append(&journal.log, &Entry::Snapshot(journal.snapshot()))?;
-        }
+        let journal = Journal { log, writing: Mutex::new(0), state: Mutex::new(state) };
+        // Every opening begins a segment; with a snapshot in it the older ones can go, however often the daemon restarts.
+        journal.write_snapshot(&mut journal.writing())?;
         Ok(journal)
     }
 
@@ -257,6 +254,10 @@ impl Journal {
             return Ok(());
         }
         self.log.roll()?;
+        self.write_snapshot(&mut since_snapshot)
+    }
+
+    fn write_snapshot(&self, since_snapshot: &mut u64) -> Result<(), JournalError> {
         let at = append(&self.log, &Entry::Snapshot(self.snapshot()))?;
         *since_snapshot = 0;
         if let Some(before) = at.previous() {
@@ -274,24 +275,23 @@ impl Journal {
     }
 }
 
-/// The state and the number of entries since the last snapshot; `None` for a journal without entries.
-fn replay(log: &ShardLog) -> Result<Option<(State, u64)>, JournalError> {
-    let mut tail = log.tail(log.first().and_then(Lsn::previous));
-    let mut read: Option<(State, u64)> = None;
+/// The state that the entries add up to; `None` for a journal without entries.
+fn replay(log: &ShardLog) -> Result<Option<State>, JournalError> {
+    let mut tail = log.tail(log.first().map_or(log.last(), Lsn::previous));
+    let mut read: Option<State> = None;
     while let Some(batch) = tail.next(READ_BYTES)? {
         for record in batch.records() {
             let invalid = |reason: String| JournalError::Invalid { entry: record.lsn, reason };
             let entry: Entry = serde_json::from_slice(&record.data).map_err(|e| invalid(e.to_string()))?;
             read = Some(match (read, entry) {
-                (None, Entry::Snapshot(state)) if state.version == VERSION => (state, 0),
+                (None, Entry::Snapshot(state)) if state.version == VERSION => state,
                 (None, Entry::Snapshot(state)) => {
                     return Err(invalid(format!("version {} is not known, only {VERSION}", state.version)));
                 }
                 (None, _) => return Err(invalid("a journal begins with a snapshot".to_owned())),
-                (Some((mut state, since)), entry) => {
-                    let since = if matches!(entry, Entry::Snapshot(_)) { 0 } else { since + 1 };
+                (Some(mut state), entry) => {
                     state.apply(entry).map_err(|reason| invalid(reason.to_owned()))?;
-                    (state, since)
+                    state
                 }
             });
         }

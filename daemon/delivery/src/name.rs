@@ -92,8 +92,7 @@ fn prefix(id: &ObjectId<'_>, parts: &KeyParts<'_>, naming: &Naming) -> String {
         error_output_type: parts.error_output_type,
         random: &mut random,
     };
-    let prefix =
-        if parts.error_output_type.is_some() { &naming.error_output_prefix } else { &naming.prefix };
+    let prefix = if parts.error_output_type.is_some() { &naming.error_output_prefix } else { &naming.prefix };
     prefix.evaluate(id.partition, &mut values)
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures::TryFutureExt as _;
 use hydrant_config::DeliveryStream;
 use hydrant_disk::Disk;
 use hydrant_plugins::Transform;
@@ -30,6 +31,7 @@ use crate::stage::{Stager, StagerParts, staged_path};
 const STAGED_MAX: usize = 4;
 
 /// What a delivery stream runs on.
+#[derive(Debug)]
 pub struct PipelineParts {
     pub stream: DeliveryStream,
     pub stream_id: StreamId,
@@ -272,9 +274,9 @@ async fn run(
         let slot = Arc::clone(&slots).acquire_owned().await.expect("the slots are never closed");
         out.send((chunk, slot)).await.expect("the receiver is still here");
     }
-    let planned = async { planner.run(gatherer, stager, (out, slots)).await.map_err(DeliveryError::from) };
-    let sent = async { sender.run(chunks).await.map_err(DeliveryError::from) };
-    tokio::try_join!(planned, sent).map(|_| ())
+    let planned = planner.run(gatherer, stager, (out, slots));
+    let sent = sender.run(chunks);
+    tokio::try_join!(planned.err_into(), sent.err_into()).map(|_| ())
 }
 
 /// Closes the journal behind the tasks and tells how they ended.

@@ -42,6 +42,20 @@ enum Wake {
     Stop,
 }
 
+/// Why nothing can be staged now.
+struct Stall {
+    reason: String,
+    disk_full: bool,
+    /// Bytes of the chunk that was thrown away, if it was cut already.
+    bytes: Option<u64>,
+}
+
+impl Stall {
+    fn of(error: &(dyn Error + 'static), bytes: Option<u64>) -> Stall {
+        Stall { reason: chain(error), disk_full: is_disk_full(error), bytes }
+    }
+}
+
 impl Planner {
     /// Runs until the drain has taken everything, or the daemon stops.
     pub(crate) async fn run(
@@ -58,7 +72,7 @@ impl Planner {
             (gatherer, step) = self.blocking(gatherer, Gatherer::step).await;
             let cut = match step {
                 Err(error) => {
-                    gatherer = match self.stall(gatherer, &error, None, &mut delay).await {
+                    gatherer = match self.stall(gatherer, Stall::of(&error, None), &mut delay).await {
                         Some(gatherer) => watched(gatherer, &more),
                         None => return Ok(()),
                     };
@@ -69,7 +83,7 @@ impl Planner {
                 Ok(Step::CaughtUp) if self.drain.is_cancelled() && gatherer.gathering_since().is_none() => {
                     return Ok(());
                 }
-                Ok(Step::CaughtUp) => match self.wait(&gatherer, &more).await {
+                Ok(Step::CaughtUp) => match self.wait(self.interval_left(&gatherer), &more).await {
                     Wake::Records => false,
                     Wake::Cut => true,
                     Wake::Stop => return Ok(()),
@@ -91,7 +105,7 @@ impl Planner {
                 Err(StageError::Journal(error)) => return Err(error),
                 Err(error) => {
                     drop(slot);
-                    gatherer = match self.stall(gatherer, &error, Some(bytes), &mut delay).await {
+                    gatherer = match self.stall(gatherer, Stall::of(&error, Some(bytes)), &mut delay).await {
                         Some(gatherer) => watched(gatherer, &more),
                         None => return Ok(()),
                     };
@@ -132,19 +146,12 @@ impl Planner {
         Some(self.stream.buffering.interval.saturating_sub(self.clock.now().since(since)))
     }
 
-    async fn wait(&self, gatherer: &Gatherer, more: &Notify) -> Wake {
-        let left = self.interval_left(gatherer);
-        let interval_over = async {
-            match left {
-                Some(left) => tokio::time::sleep(left).await,
-                None => std::future::pending().await,
-            }
-        };
+    async fn wait(&self, left: Option<Duration>, more: &Notify) -> Wake {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Wake::Stop,
             () = self.drain.cancelled() => Wake::Cut,
-            () = interval_over => Wake::Cut,
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => Wake::Cut,
             () = more.notified() => Wake::Records,
         }
     }
@@ -157,28 +164,25 @@ impl Planner {
     }
 
     /// Says what is wrong, once, waits, and starts again behind what is staged. `None` if the daemon stops.
-    async fn stall(
-        &self,
-        mut gatherer: Gatherer,
-        error: &(dyn Error + Send + Sync),
-        bytes: Option<u64>,
-        delay: &mut Duration,
-    ) -> Option<Gatherer> {
-        let reason = chain(error);
-        let stream = &self.stream.name;
-        if self.stalled.lock().expect("no thread panics while it notes a stall").replace(reason.clone()).is_none() {
-            tracing::error!(delivery_stream = %stream, "delivery waits, nothing is lost: {reason}");
+    async fn stall(&self, gatherer: Gatherer, stall: Stall, delay: &mut Duration) -> Option<Gatherer> {
+        self.note(&stall.reason);
+        let wait = std::mem::replace(delay, (*delay * 2).min(STALL_MAX));
+        if tokio::time::timeout(wait, self.stop.cancelled()).await.is_ok() {
+            return None;
         }
-        tokio::select! {
-            () = self.stop.cancelled() => return None,
-            () = tokio::time::sleep(*delay) => {}
-        }
-        *delay = (*delay * 2).min(STALL_MAX);
-        let bytes = bytes.unwrap_or(gatherer.bytes());
-        let smaller = is_disk_full(error).then(|| (bytes / 2).max(CHUNK_BYTES_MIN));
+        let mut gatherer = gatherer;
+        let bytes = stall.bytes.unwrap_or(gatherer.bytes());
+        let smaller = stall.disk_full.then(|| (bytes / 2).max(CHUNK_BYTES_MIN));
         let tail = self.log.tail(self.journal.with(State::staged_through));
         gatherer.restart(tail, smaller);
         Some(gatherer)
+    }
+
+    fn note(&self, reason: &str) {
+        let known = self.stalled.lock().expect("no thread panics while it notes a stall").replace(reason.to_owned());
+        if known.is_none() {
+            tracing::error!(delivery_stream = %self.stream.name, "delivery waits, nothing is lost: {reason}");
+        }
     }
 
     fn recovered(&self, delay: &mut Duration) {
@@ -196,7 +200,7 @@ fn watched(mut gatherer: Gatherer, more: &Arc<Notify>) -> Gatherer {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &(dyn Error + Send + Sync)) -> String {
+fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -207,7 +211,7 @@ fn chain(error: &(dyn Error + Send + Sync)) -> String {
     text
 }
 
-fn is_disk_full(error: &(dyn Error + Send + Sync)) -> bool {
+fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {

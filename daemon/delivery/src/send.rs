@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use futures::stream::{FuturesOrdered, StreamExt as _, TryStreamExt as _};
+use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use hydrant_config::Destination;
 use hydrant_disk::{Disk, DiskFile};
 use hydrant_record::Lsn;
@@ -106,14 +106,24 @@ impl Sender {
             return Err(SendError::OtherDestination { chunk: chunk.chunk, staged, configured });
         }
         let (file, manifest) = self.read_manifest(chunk.chunk, at).await?;
-        let sent = futures::stream::iter(manifest.objects.iter().map(Ok))
-            .map_ok(|object| self.send_object(&file, object, chunk.chunk))
-            .try_buffer_unordered(OBJECTS_AT_ONCE)
-            .try_fold(Some(Sent::default()), |sum, length| async move {
-                Ok(sum.zip(length).map(|(sum, length)| Sent { objects: sum.objects + 1, bytes: sum.bytes + length }))
-            })
-            .await?;
-        Ok(sent.map(|sent| (chunk, sent, slot)))
+        let mut sent = Sent::default();
+        let (mut objects, mut under_way) = (manifest.objects.into_iter(), FuturesUnordered::new());
+        loop {
+            while under_way.len() < OBJECTS_AT_ONCE
+                && let Some(object) = objects.next()
+            {
+                under_way.push(self.send_object(Arc::clone(&file), object, chunk.chunk));
+            }
+            match under_way.next().await {
+                None => return Ok(Some((chunk, sent, slot))),
+                Some(Ok(Some(bytes))) => {
+                    sent.objects += 1;
+                    sent.bytes += bytes;
+                }
+                Some(Ok(None)) => return Ok(None),
+                Some(Err(error)) => return Err(error),
+            }
+        }
     }
 
     async fn read_manifest(&self, chunk: u64, at: ManifestAt) -> Result<(Arc<dyn DiskFile>, Manifest), SendError> {
@@ -129,21 +139,21 @@ impl Sender {
     /// Bytes of the object, `None` if the daemon stopped.
     async fn send_object(
         &self,
-        file: &Arc<dyn DiskFile>,
-        object: &StagedObject,
+        file: Arc<dyn DiskFile>,
+        object: StagedObject,
         chunk: u64,
     ) -> Result<Option<u64>, SendError> {
         let mut sha256 = [0; 32];
         hex::decode_to_slice(&object.sha256, &mut sha256)
             .map_err(|e| ManifestError::Damaged(format!("digest `{}`: {e}", object.sha256)))?;
         let delivery = Delivery {
-            key: object.key.clone(),
-            body: Body { file: Arc::clone(file), offset: object.offset, length: object.length, sha256 },
+            key: object.key,
+            body: Body { file, offset: object.offset, length: object.length, sha256 },
             content_type: "application/octet-stream",
-            content_encoding: object.content_encoding.clone(),
+            content_encoding: object.content_encoding,
             metadata: vec![
                 ("hydrant-range".to_owned(), format!("{}-{}", object.first, object.last)),
-                ("hydrant-sha256".to_owned(), object.sha256.clone()),
+                ("hydrant-sha256".to_owned(), object.sha256),
             ],
         };
         match self.sink.deliver(&delivery).await {

@@ -101,7 +101,10 @@ impl Demo {
             started.elapsed().as_secs_f32()
         ));
         if !sum.holds() || new.rows() != sum.delivered {
-            return Err(Failure::new(Exit::Runtime, format!("the sum does not hold; the objects have {} rows", new.rows())));
+            return Err(Failure::new(
+                Exit::Runtime,
+                format!("the sum does not hold; the objects have {} rows", new.rows()),
+            ));
         }
         self.what_next(&lake);
         Ok(daemon.api)
@@ -121,7 +124,9 @@ impl Demo {
             if Instant::now() > deadline {
                 let problem = status.problem.unwrap_or_else(|| "it is slow, or its disk is".to_owned());
                 let text = format!("{} records are not delivered yet: {problem}", status.accounting.backlog);
-                return Err(Failure::new(Exit::Runtime, text).hint("nothing is lost: run the demo again in this directory"));
+                return Err(
+                    Failure::new(Exit::Runtime, text).hint("nothing is lost: run the demo again in this directory")
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -130,7 +135,8 @@ impl Demo {
     fn status(&self, daemon: &Daemon) -> Result<Status, Failure> {
         let status = daemon.engine.status().into_iter().find(|status| status.name == STREAM);
         status.ok_or_else(|| {
-            let text = format!("`{}` has no delivery stream `{STREAM}` any more", setup::yaml_path(&self.dir).display());
+            let text =
+                format!("`{}` has no delivery stream `{STREAM}` any more", setup::yaml_path(&self.dir).display());
             Failure::new(Exit::Config, text).hint("choose another directory: `hydrant demo --dir D`")
         })
     }
@@ -155,7 +161,7 @@ fn daemon_address(shown: &Result<std::net::SocketAddr, Failure>) -> String {
 
 fn table(new: &lake::Objects) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["partition", "objects", "rows", "bytes"]);
     for (partition, total) in new.by_partition() {
         let (objects, rows) = (total.objects.to_string(), total.rows.to_string());

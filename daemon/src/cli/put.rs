@@ -29,8 +29,9 @@ impl Put {
         let client = client_of(&config, config.api)?;
         let (input, length): (Box<dyn BufRead>, _) = match &self.file {
             Some(path) => {
-                let file = File::open(path)
-                    .map_err(|error| Failure::new(Exit::Runtime, format!("cannot read `{}`: {error}", path.display())))?;
+                let file = File::open(path).map_err(|error| {
+                    Failure::new(Exit::Runtime, format!("cannot read `{}`: {error}", path.display()))
+                })?;
                 let length = file.metadata()?.len();
                 (Box::new(BufReader::new(file)), Some(length))
             }

@@ -30,7 +30,7 @@ pub(crate) fn prepare(dir: &Path) -> Result<Config, Failure> {
 /// A new one for every demo directory: nobody gets a well-known key.
 fn secret() -> Result<String, Failure> {
     let mut bytes = [0; 20];
-    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(hex::encode(bytes))
 }
 
