@@ -184,6 +184,7 @@ impl Journal {
         let origin = source.first().map_or(source.last(), Lsn::previous).map_or(0, Lsn::get);
         let (stream, source_id) = (stream.to_string(), source.id().to_string());
         let read = replay(&log)?;
+        let written = read.is_some();
         let state = read.unwrap_or_else(|| State {
             version: VERSION,
             delivery_stream: stream.clone(),
@@ -208,7 +209,11 @@ impl Journal {
         }
         let journal = Journal { log, writing: Mutex::new(0), state: Mutex::new(state) };
         // Every opening begins a segment; with a snapshot in it the older ones can go, however often the daemon restarts.
-        journal.write_snapshot(&mut journal.writing())?;
+        match journal.write_snapshot(&mut journal.writing()) {
+            // What is there already is enough to go on with, and delivery is what frees the disk.
+            Err(JournalError::Append(AppendError::DiskFull)) if written => {}
+            other => other?,
+        }
         Ok(journal)
     }
 

@@ -122,7 +122,15 @@ impl Catalog {
                 read(&record.data)?
             }
         };
-        Ok(Catalog { log, state: Mutex::new(State { streams, bytes_since_compaction: 0 }) })
+        let written = !streams.is_empty();
+        let catalog = Catalog { log, state: Mutex::new(State { streams, bytes_since_compaction: 0 }) };
+        // Every opening begins a segment; with the state in it the older ones can go, however often the daemon restarts.
+        match catalog.change(|_| Ok(())) {
+            Err(CatalogError::Write(AppendError::DiskFull)) if written => {}
+            Err(error) => return Err(error),
+            Ok(()) => catalog.trim(),
+        }
+        Ok(catalog)
     }
 
     /// All streams, in the order of their creation.
@@ -182,15 +190,22 @@ impl Catalog {
         }
         let size = text.len();
         let record = NewRecord { shard: ShardIx(0), partition_key: None, data: Bytes::from(text) };
-        let appended = self.log.append(vec![record]).map_err(CatalogError::Write)?;
+        self.log.append(vec![record]).map_err(CatalogError::Write)?;
         state.streams = streams;
         state.bytes_since_compaction = if compact { size } else { state.bytes_since_compaction + size };
-        if let Some(old) = appended.first.previous().filter(|_| compact)
+        if compact {
+            self.trim();
+        }
+        Ok(())
+    }
+
+    /// Removes the states before the last one.
+    fn trim(&self) {
+        if let Some(old) = self.log.last().and_then(hydrant_record::Lsn::previous)
             && let Err(error) = self.log.trim(old)
         {
             tracing::warn!(%error, "old states of the catalog could not be removed; they only take space");
         }
-        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -22,37 +22,39 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) async fn execute(self) -> Result<(), Failure> {
         let config = self.config.load()?;
-        let mut problems = plugins(&config)?;
         samples(&config);
+        let mut problems = plugins(&config)?;
         if !self.offline {
-            problems += destinations(&config).await;
+            problems.extend(destinations(&config).await);
         }
-        match problems {
-            0 => {
-                say("ok");
-                Ok(())
-            }
-            1 => Err(Failure::new(Exit::Config, "1 problem; nothing was started")),
-            n => Err(Failure::new(Exit::Config, format!("{n} problems; nothing was started"))),
+        if problems.is_empty() {
+            say("ok");
+            return Ok(());
         }
+        let (count, noun) = (problems.len(), if problems.len() == 1 { "problem" } else { "problems" });
+        let lines: String = problems.iter().map(|problem| format!("config error: {problem}\n")).collect();
+        Err(Failure::new(Exit::Config, format!("{lines}{count} {noun}; nothing was started")))
     }
 }
 
 /// Compiles every plugin and has it answer a sample.
-fn plugins(config: &Config) -> Result<usize, Failure> {
+fn plugins(config: &Config) -> Result<Vec<String>, Failure> {
     let host = Host::new(HostOptions::default())?;
-    let mut problems = 0;
+    let mut problems = Vec::new();
     for stream in &config.delivery_streams {
-        match Chain::load(&host, &stream.processing.plugins, stream.name.as_str()) {
-            Ok(None) => {}
-            Ok(Some(_)) => {
-                for plugin in &stream.processing.plugins {
-                    say(format_args!("{}: plugin {} compiles", stream.name, plugin.path.display()));
-                }
-            }
+        let name = &stream.name;
+        let chain = match Chain::load(&host, &stream.processing.plugins, name.as_str()) {
+            Ok(chain) => chain,
             Err(error) => {
-                problems += 1;
-                say(format_args!("{}: {}", stream.name, chain(&error)));
+                problems.push(format!("delivery stream `{name}`: {}", crate::exit::chain(&error)));
+                continue;
+            }
+        };
+        for plugin in chain.iter().flat_map(Chain::plugins) {
+            let path = plugin.info().path.display();
+            match plugin.sample() {
+                Ok(_) => say(format_args!("{name}: plugin {path} compiles and answers")),
+                Err(error) => problems.push(format!("delivery stream `{name}`: {}", crate::exit::chain(&error))),
             }
         }
     }
@@ -78,19 +80,17 @@ fn sample(prefix: &Prefix, time_zone: chrono_tz::Tz, error_output_type: Option<&
     prefix.evaluate(&partition, &mut values)
 }
 
-async fn destinations(config: &Config) -> usize {
-    let mut problems = 0;
+async fn destinations(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
     for stream in &config.delivery_streams {
+        let name = &stream.name;
         let checked = match hydrant_sinks::sink(&stream.destination, Arc::new(RealDisk::new())) {
             Ok(sink) => sink.check().await.map(|()| sink.to_string()),
             Err(error) => Err(error),
         };
         match checked {
-            Ok(sink) => say(format_args!("{}: {sink} can be reached", stream.name)),
-            Err(error) => {
-                problems += 1;
-                say(format_args!("{}: {}", stream.name, chain(&error)));
-            }
+            Ok(sink) => say(format_args!("{name}: {sink} can be reached")),
+            Err(error) => problems.push(format!("delivery stream `{name}`: {}", chain(&error))),
         }
     }
     problems

@@ -161,7 +161,7 @@ fn daemon_address(shown: &Result<std::net::SocketAddr, Failure>) -> String {
 
 fn table(new: &lake::Objects) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["partition", "objects", "rows", "bytes"]);
     for (partition, total) in new.by_partition() {
         let (objects, rows) = (total.objects.to_string(), total.rows.to_string());

@@ -47,7 +47,7 @@ impl ShowStatus {
 
 fn table(streams: &[Value]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(std::iter::once("delivery stream").chain(NUMBERS));
     for stream in streams {
         let numbers = NUMBERS.iter().map(|name| text_of(&stream[*name]));

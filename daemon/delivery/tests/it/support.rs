@@ -15,22 +15,27 @@ use hydrant_shardlog::{LogOptions, ShardLog, SystemClock};
 use hydrant_sinks::Sink;
 use tokio::sync::Semaphore;
 
-pub const GRACE: Duration = Duration::from_secs(20);
+pub(crate) const GRACE: Duration = Duration::from_secs(20);
 
 /// Where a test keeps its log, its journal and its objects.
-pub struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
-    pub stream: DeliveryStream,
+    pub(crate) stream: DeliveryStream,
 }
 
 impl Place {
-    /// `yaml` is the delivery stream without its name, indented by four; `LAKE` in it is the destination directory.
-    pub fn new(yaml: &str) -> Place {
+    /// `yaml` is the delivery stream without its name, indented by four; `LAKE` in it is the destination directory,
+    /// `PLUGIN` a file for `processing`.
+    pub(crate) fn new(yaml: &str) -> Place {
         let dir = tempfile::tempdir().unwrap();
         for name in ["log", "delivery"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let lake = dir.path().join("lake").display().to_string();
+        // Only named in the configuration: the tests bring transforms of their own.
+        let plugin = dir.path().join("plugin.wasm");
+        std::fs::write(&plugin, "").unwrap();
+        let yaml = yaml.replace("PLUGIN", &plugin.display().to_string());
         let text = format!("delivery_streams:\n  - name: s\n{}\n", yaml.replace("LAKE", &lake));
         let loaded = hydrant_config::load_text(&text, Path::new("test.yaml"), &Environment::of([]));
         let stream = loaded.unwrap_or_else(|problems| panic!("{problems}")).config.delivery_streams[0].clone();
@@ -38,27 +43,27 @@ impl Place {
     }
 
     /// Lines as they are, every record an object of its own chunk's making.
-    pub fn lines() -> Place {
+    pub(crate) fn lines() -> Place {
         Place::new("    buffering: { interval: 0 s }\n    destination: { file: { directory: LAKE } }")
     }
 
-    pub fn lake(&self) -> PathBuf {
+    pub(crate) fn lake(&self) -> PathBuf {
         self.dir.path().join("lake")
     }
 
-    pub fn delivery_dir(&self) -> PathBuf {
+    pub(crate) fn delivery_dir(&self) -> PathBuf {
         self.dir.path().join("delivery")
     }
 
-    pub fn log(&self, disk: Arc<dyn Disk>) -> Result<ShardLog, hydrant_shardlog::OpenError> {
+    pub(crate) fn log(&self, disk: Arc<dyn Disk>) -> Result<ShardLog, hydrant_shardlog::OpenError> {
         ShardLog::open(disk, &self.dir.path().join("log"), options()).map(|(log, _)| log)
     }
 
-    pub fn file_sink(&self) -> Arc<dyn Sink> {
+    pub(crate) fn file_sink(&self) -> Arc<dyn Sink> {
         hydrant_sinks::sink(&self.stream.destination, Arc::new(RealDisk::new())).unwrap()
     }
 
-    pub fn start(
+    pub(crate) fn start(
         &self,
         disk: Arc<dyn Disk>,
         log: &ShardLog,
@@ -80,7 +85,7 @@ impl Place {
     }
 
     /// Delivers everything that is in the log to the lake.
-    pub async fn deliver_all(&self, transform: Option<Box<dyn Transform>>) -> Status {
+    pub(crate) async fn deliver_all(&self, transform: Option<Box<dyn Transform>>) -> Status {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
         let log = self.log(Arc::clone(&disk)).unwrap();
         let pipeline = self.start(disk, &log, self.file_sink(), transform).unwrap();
@@ -90,14 +95,14 @@ impl Place {
         status
     }
 
-    pub fn append(&self, records: &[&str]) {
+    pub(crate) fn append(&self, records: &[&str]) {
         let log = self.log(Arc::new(RealDisk::new())).unwrap();
         append(&log, records);
         log.close().unwrap();
     }
 
     /// Every object below the lake by its path, temporary files too.
-    pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         let mut objects = BTreeMap::new();
         let mut dirs = vec![self.lake()];
         while let Some(dir) = dirs.pop() {
@@ -116,14 +121,14 @@ impl Place {
     }
 
     /// All lines of all objects whose path begins so.
-    pub fn lines_below(&self, prefix: &str) -> Vec<String> {
+    pub(crate) fn lines_below(&self, prefix: &str) -> Vec<String> {
         let objects = self.objects().into_iter().filter(|(key, _)| key.starts_with(prefix));
         let texts = objects.map(|(_, bytes)| String::from_utf8(bytes).unwrap());
         texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 }
 
-pub fn append(log: &ShardLog, records: &[&str]) {
+pub(crate) fn append(log: &ShardLog, records: &[&str]) {
     let record = |text: &&str| NewRecord {
         shard: ShardIx(0),
         partition_key: None,
@@ -132,7 +137,7 @@ pub fn append(log: &ShardLog, records: &[&str]) {
     log.append(records.iter().map(record).collect()).unwrap();
 }
 
-pub fn options() -> LogOptions {
+pub(crate) fn options() -> LogOptions {
     let mut options = LogOptions::new();
     options.reserve_bytes = 0;
     options.segment_bytes_max = 1 << 20;
@@ -140,6 +145,6 @@ pub fn options() -> LogOptions {
 }
 
 /// `first-0`, `first-1`, …
-pub fn numbered(first: &str, count: usize) -> Vec<String> {
+pub(crate) fn numbered(first: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{first}-{n}")).collect()
 }

@@ -1,12 +1,11 @@
 //! The device dies at every single call of a run; after a restart on a good one every record is in exactly one object.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant_disk::{Disk, Fault, FaultyDisk, RealDisk};
-use support::{Place, numbered};
+use crate::support::{GRACE, Place, numbered};
+use hydrant_disk::faulty::Fault;
+use hydrant_disk::{Disk, FaultyDisk, RealDisk};
 
 const RECORDS: usize = 12;
 
@@ -67,7 +66,7 @@ async fn a_single_failing_call_loses_and_doubles_nothing() {
             && let Ok(pipeline) = place.start(faulty, &log, place.file_sink(), None)
         {
             // An error is fine: the daemon would end and be started again.
-            let _ = pipeline.drain(support::GRACE).await;
+            let _ = pipeline.drain(GRACE).await;
         }
         place.deliver_all(None).await;
         assert_exactly_once(&place, n);

@@ -1,0 +1,5 @@
+//! A delivery stream as a whole, on real files.
+
+mod crash;
+mod flow;
+mod support;
