@@ -6,6 +6,7 @@
 mod catalog;
 mod control;
 mod counters;
+mod depth;
 mod error;
 mod firehose;
 pub mod record_id;

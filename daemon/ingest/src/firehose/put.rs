@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use crate::depth::is_too_deep;
 use crate::request::Operations;
 use crate::shape::{Shape, Violations};
 use crate::{ApiError, Counters, Refusal, StreamHandle, record_id};
@@ -106,6 +107,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for SentRecords<'a> {
 impl<'a> Put<'a> {
     /// `None` if the text is no JSON object of the right types; [`mistyped`] then tells which.
     pub(crate) fn parse(batch: bool, body: &'a [u8]) -> Option<Put<'a>> {
+        if is_too_deep(body) {
+            return None;
+        }
         if batch {
             sonic_rs::from_slice(body).ok().map(|sent| Put::Batch(PutBatch(sent)))
         } else {

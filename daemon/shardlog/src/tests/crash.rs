@@ -118,14 +118,16 @@ fn the_next_segment_proves_the_one_before() {
     assert_eq!(segments(dir.path()).len(), 2);
     let frames = frames(&segments(dir.path())[0]);
     let copy = copy_of(dir.path());
-    flip(&segments(copy.path())[0], frames[3].offset + 66);
     let (log, _) = open(copy.path());
+    flip(&segments(copy.path())[0], frames[3].offset + 66);
     let mut tail = log.tail(None);
     assert_eq!(payloads(tail.next(usize::MAX).unwrap().unwrap().records()), given[..3]);
     for _ in 0..2 {
         assert!(matches!(tail.next(1), Err(ReadError::Corrupt { offset, .. }) if offset == frames[3].offset as u64));
     }
     assert_eq!(tail.position(), Some(lsn(3)), "it stops before the range and never skips");
+    drop((tail, log));
+    assert_eq!(corrupt(open_on(Arc::new(RealDisk::new()), copy.path())), (4, 4), "and so does the next opening");
 
     let copy = copy_of(dir.path());
     let file = std::fs::OpenOptions::new().write(true).open(&segments(copy.path())[0]).unwrap();
