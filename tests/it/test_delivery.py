@@ -69,7 +69,7 @@ def check_duckdb(relation, sent):
     sql = f"select status_class, day::varchar, count(*), coalesce(sum(bytes), 0)::bigint from {relation} group by all"
     got = {(kind, day): (count, size) for kind, day, count, size in duckdb.sql(sql).fetchall()}
     assert got == wanted
-    newest, clients_seen = duckdb.sql(f"select max(ts at time zone 'UTC'), count(distinct client) from {relation}").fetchone()
+    newest, clients_seen = duckdb.sql(f"select max(ts at time zone 'UTC'), count(distinct client) from {relation}").fetchall()[0]
     assert newest.replace(tzinfo=datetime.timezone.utc) == max(row["ts"] for row in rows)
     assert clients_seen == len({row["client"] for row in rows} - {None})
 

@@ -78,7 +78,7 @@ pub fn encoder(format: &Format, append_delimiter: bool) -> Box<dyn Encoder> {
 }
 
 /// Rows of a whole Parquet file, as its footer says.
-pub fn parquet_rows(file: Bytes) -> Result<u64, EncodeError> {
-    let metadata = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&file)?;
+pub fn parquet_rows(file: &Bytes) -> Result<u64, EncodeError> {
+    let metadata = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(file)?;
     Ok(u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0))
 }

@@ -121,7 +121,7 @@ pub enum AppendError {
 pub enum OpenError {
     /// Synced bytes are damaged: exit 65.
     #[error(
-        "segment `{segment}` is corrupt at byte {offset}: records {first_lost}..={last_lost} were stored and cannot be read: {reason}"
+        "segment `{segment}` is corrupt at byte {offset}: LSNs {first_lost} to {last_lost} were stored and cannot be read: {reason}"
     )]
     Corrupt { segment: PathBuf, offset: u64, first_lost: Lsn, last_lost: Lsn, reason: &'static str },
     #[error("{path}: {reason}")]

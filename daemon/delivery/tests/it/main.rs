@@ -1,5 +1,7 @@
 //! A delivery stream as a whole, on real files.
 
+#![cfg(test)]
+
 mod crash;
 mod flow;
 mod support;

@@ -93,7 +93,7 @@ fn object(path: &Path) -> Result<Object, Failure> {
     if path.extension().is_none_or(|extension| extension != "parquet") {
         return Ok(Object { rows: None, bytes });
     }
-    let rows = hydrant_formats::parquet_rows(content)
+    let rows = hydrant_formats::parquet_rows(&content)
         .map_err(|error| Failure::new(Exit::Runtime, format!("`{}` is no Parquet file: {error}", path.display())))?;
     Ok(Object { rows: Some(rows), bytes })
 }
