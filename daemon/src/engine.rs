@@ -9,13 +9,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hydrant_config::{Config, DeliveryStream};
-use hydrant_delivery::{JournalError, Pipeline, PipelineParts, StartError, Status};
+use hydrant_delivery::{CpuPool, JournalError, Pipeline, PipelineParts, StartError, Status};
 use hydrant_ingest::{Catalog, CatalogError, StreamHandle};
 use hydrant_plugins::{Chain, Host, LoadError, Transform};
 use hydrant_record::StreamId;
 use hydrant_shardlog::{LogOptions, OpenError, ShardLog, SystemClock};
 use hydrant_sinks::SinkError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::exit::{Exit, Failure, chain};
 use crate::store::Store;
@@ -61,7 +61,7 @@ pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) catalog: Catalog,
     host: Host,
-    cpu: Arc<Semaphore>,
+    cpu: CpuPool,
     logs: LogSettings,
     running: RwLock<BTreeMap<StreamId, Running>>,
     /// Told when storage failed under a pipeline, after which only a restart into recovery helps.
@@ -122,7 +122,7 @@ impl Engine {
             Host::new(hydrant_plugins::HostOptions { cache_dir: Some(store.plugin_dir()), ..Default::default() })
                 .map_err(|error| Failure::of(Exit::Runtime, &error))?;
         let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let cpu = Arc::new(Semaphore::new(cpus));
+        let cpu = CpuPool::new(cpus).map_err(|error| Failure::of(Exit::Runtime, &error))?;
         Ok(Engine { config, store, catalog, host, cpu, logs, running: RwLock::default(), broken })
     }
 
@@ -157,7 +157,7 @@ impl Engine {
             journal_options: self.logs.journal_options(),
             transform: transform.map(|chain| Box::new(chain) as Box<dyn Transform>),
             sink,
-            cpu: Arc::clone(&self.cpu),
+            cpu: self.cpu.clone(),
         })
         .map_err(|source| OpenStreamError::Pipeline { name: name(), source })?;
         let pipeline = Arc::new(pipeline);

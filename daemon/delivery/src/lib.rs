@@ -5,6 +5,7 @@
 //! YAML may all differ by then. Read [`pipeline`](Pipeline) first, then `plan`, `gather`, `stage`, `send`.
 
 mod accounting;
+mod cpu;
 mod gather;
 mod group;
 mod journal;
@@ -19,6 +20,7 @@ mod spool;
 mod stage;
 
 pub use accounting::{Accounting, Counts};
+pub use cpu::CpuPool;
 pub use journal::JournalError;
 pub use manifest::ManifestError;
 pub use pipeline::{DeliveryError, Pipeline, PipelineParts, StartError, Status, backlog};

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounting::Accounting;
+use crate::cpu::CpuPool;
 use crate::gather::Gatherer;
 use crate::journal::{Journal, JournalError, State};
 use crate::plan::Planner;
@@ -44,8 +45,7 @@ pub struct PipelineParts {
     pub journal_options: LogOptions,
     pub transform: Option<Box<dyn Transform>>,
     pub sink: Arc<dyn Sink>,
-    /// Steps of all delivery streams that may use a CPU at once; what a step holds in memory is a few MiB.
-    pub cpu: Arc<Semaphore>,
+    pub cpu: CpuPool,
 }
 
 #[derive(Debug, thiserror::Error)]

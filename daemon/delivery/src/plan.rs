@@ -8,9 +8,9 @@ use std::time::Duration;
 use hydrant_config::DeliveryStreamSpec;
 use hydrant_shardlog::{Clock, ShardLog};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::cpu::CpuPool;
 use crate::gather::{Gathered, Gatherer, Step};
 use crate::journal::{Journal, JournalError, State};
 use crate::send::Staged;
@@ -27,7 +27,7 @@ pub(crate) struct Planner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: ShardLog,
     pub(crate) journal: Arc<Journal>,
-    pub(crate) cpu: Arc<Semaphore>,
+    pub(crate) cpu: CpuPool,
     pub(crate) drain: CancellationToken,
     pub(crate) stop: CancellationToken,
     pub(crate) stalled: Arc<Mutex<Option<String>>>,
@@ -69,7 +69,7 @@ impl Planner {
         let mut delay = STALL_MIN;
         loop {
             let step;
-            (gatherer, step) = self.blocking(gatherer, Gatherer::step).await;
+            (gatherer, step) = self.cpu.run(gatherer, Gatherer::step).await;
             let cut = match step {
                 Err(error) => {
                     gatherer = match self.stall(gatherer, Stall::of(&error, None), &mut delay).await {
@@ -119,25 +119,7 @@ impl Planner {
         stager: Stager,
         gathered: Gathered,
     ) -> (Stager, Result<crate::journal::StagedChunk, StageError>) {
-        self.blocking(stager, move |stager| stager.stage(gathered)).await
-    }
-
-    /// Runs one step off the async threads, when a CPU is free for it.
-    async fn blocking<T, R>(&self, mut owner: T, step: impl FnOnce(&mut T) -> R + Send + 'static) -> (T, R)
-    where
-        T: Send + 'static,
-        R: Send + 'static,
-    {
-        let cpu = Arc::clone(&self.cpu).acquire_owned().await.expect("the CPU permits are never closed");
-        let task = spawn_blocking(move || {
-            let done = step(&mut owner);
-            drop(cpu);
-            (owner, done)
-        });
-        match task.await {
-            Ok(done) => done,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+        self.cpu.run(stager, move |stager| stager.stage(gathered)).await
     }
 
     /// How long the chunk being gathered may still wait; `None` if none is.

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hydrant_config::{DeliveryStream, Environment};
-use hydrant_delivery::{Pipeline, PipelineParts, StartError, Status};
+use hydrant_delivery::{CpuPool, Pipeline, PipelineParts, StartError, Status};
 use hydrant_disk::{Disk, RealDisk};
 use hydrant_plugins::Transform;
 use hydrant_record::{NewRecord, ShardIx, StreamId};
 use hydrant_shardlog::{LogOptions, ShardLog, SystemClock};
 use hydrant_sinks::Sink;
-use tokio::sync::Semaphore;
 
 pub(crate) const GRACE: Duration = Duration::from_secs(20);
 
@@ -80,7 +79,7 @@ impl Place {
             journal_options: options(),
             transform,
             sink,
-            cpu: Arc::new(Semaphore::new(2)),
+            cpu: CpuPool::new(2).unwrap(),
         })
     }
 
