@@ -20,6 +20,9 @@ use tokio::sync::mpsc;
 use crate::exit::{Exit, Failure, chain};
 use crate::store::Store;
 
+/// How often the logs are asked whether they still work.
+const LOG_WATCH: Duration = Duration::from_secs(1);
+
 /// Why a delivery stream could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenStreamError {
@@ -178,6 +181,20 @@ impl Engine {
         Ok(backlog)
     }
 
+    /// Completes when the log of a stream has failed a write or a sync. It takes no more records, so producers are refused
+    /// until a restart has found what is durable.
+    pub(crate) async fn log_failed(&self) -> Failure {
+        let mut beat = tokio::time::interval(LOG_WATCH);
+        loop {
+            beat.tick().await;
+            let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some((id, error)) = running.iter().find_map(|(id, one)| Some((id, one.log.poisoned()?))) {
+                return Failure::new(Exit::Io, format!("the log of stream {id} failed: {}", chain(&*error)))
+                    .hint("look at the device; a restart recovers what is durable");
+            }
+        }
+    }
+
     /// Ends delivery without delivering what is left, and closes the log.
     pub(crate) async fn stop_stream(&self, id: StreamId) {
         let running = self.running_mut().remove(&id);
@@ -269,5 +286,39 @@ fn exit_of_catalog(error: &CatalogError) -> Exit {
     match error {
         CatalogError::Write(_) => Exit::Io,
         _ => Exit::CorruptStore,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hydrant_disk::faulty::Fault;
+    use hydrant_disk::{Disk, FaultyDisk, RealDisk};
+    use hydrant_record::{NewRecord, ShardIx};
+    use hydrant_shardlog::AppendError;
+
+    use super::*;
+    use crate::store::random_id;
+
+    #[tokio::test]
+    async fn a_sync_that_fails_is_never_acked_and_ends_the_daemon_with_74() {
+        let dir = tempfile::tempdir().unwrap();
+        let yaml = "delivery_streams: [{ name: s, destination: { file: { directory: ./lake } } }]";
+        let path = dir.path().join("hydrant.yaml");
+        let loaded = hydrant_config::load_text(yaml, &path, &hydrant_config::Environment::of([]));
+        let config = loaded.unwrap().config;
+        let disk = FaultyDisk::new(Arc::new(RealDisk::new()));
+        let faulty: Arc<dyn Disk> = Arc::new(disk.clone());
+        let store = Store::open(faulty, &config.data_dir).unwrap();
+        let stream = config.delivery_streams[0].clone();
+        let engine = Arc::new(Engine::open(config, store, mpsc::channel(1).0).unwrap());
+        let handle = engine.open_stream(&stream, random_id().unwrap()).unwrap();
+        disk.inject(Fault::From(disk.calls() + 1));
+        let record = NewRecord { shard: ShardIx(0), partition_key: None, data: Bytes::from_static(b"x") };
+        let append = tokio::task::spawn_blocking(move || handle.log.append(vec![record]));
+        assert!(matches!(append.await.unwrap(), Err(AppendError::Poisoned(_))));
+        let failure = engine.log_failed().await;
+        assert_eq!(failure.exit_code(), std::process::ExitCode::from(74));
+        assert!(failure.to_string().contains("injected"), "{failure}");
     }
 }

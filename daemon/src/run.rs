@@ -85,6 +85,7 @@ impl Daemon {
         let ended = tokio::select! {
             stopped = stop => stopped.map_err(|error| Failure::of(Exit::Runtime, &error)),
             Some(failure) = self.broken.recv() => Err(failure),
+            failure = self.engine.log_failed() => Err(failure),
         };
         self.shut_down().await;
         ended

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hydrant_config::{DeliveryStreamSpec, Partition};
 use hydrant_disk::Disk;
@@ -27,6 +28,7 @@ pub(crate) struct Gathered {
     pub(crate) to: Lsn,
     pub(crate) epoch: Epoch,
     pub(crate) oldest: Timestamp,
+    began: Timestamp,
     pub(crate) dropped: u64,
     /// Transformed bytes, which is what `buffering.size` counts.
     pub(crate) bytes: u64,
@@ -102,6 +104,11 @@ impl Gatherer {
         Ok(if full { Step::Full } else { Step::Gathered })
     }
 
+    /// How long the chunk has been gathered, by this process's clock; `None` if none is.
+    pub(crate) fn gathering_for(&self) -> Option<Duration> {
+        self.chunk.as_ref().map(|chunk| self.clock.now().since(chunk.began))
+    }
+
     /// Arrival of the first record of the chunk being gathered: when its interval began.
     pub(crate) fn gathering_since(&self) -> Option<Timestamp> {
         self.chunk.as_ref().map(|chunk| chunk.oldest)
@@ -139,7 +146,7 @@ impl Gatherer {
         let first = &batch.records()[0];
         let spool = Spool::create(Arc::clone(&self.disk), &self.spool_path)?;
         let (from, epoch, oldest) = (first.lsn, first.epoch, first.arrived_at);
-        Ok(Gathered { from, to: from, epoch, oldest, dropped: 0, bytes: 0, spool })
+        Ok(Gathered { from, to: from, epoch, oldest, began: self.clock.now(), dropped: 0, bytes: 0, spool })
     }
 
     fn take(&mut self, chunk: &mut Gathered, batch: Batch) -> Result<(), GatherError> {

@@ -18,6 +18,9 @@ use crate::stage::{StageError, Stager};
 
 const STALL_MIN: Duration = Duration::from_millis(500);
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// While there is a backlog a chunk fills to its size rather than being cut by an interval that is long over, so that catching
+/// up makes large objects; but a stream that is always behind still delivers this often.
+const BEHIND_MIN: Duration = Duration::from_secs(1);
 /// The smallest chunk that a full disk is asked to hold.
 const CHUNK_BYTES_MIN: u64 = 1 << 20;
 
@@ -79,7 +82,7 @@ impl Planner {
                     continue;
                 }
                 Ok(Step::Full) => true,
-                Ok(Step::Gathered) => self.interval_left(&gatherer).is_some_and(|left| left.is_zero()),
+                Ok(Step::Gathered) => gatherer.gathering_for() > Some(self.stream.buffering.interval.max(BEHIND_MIN)),
                 Ok(Step::CaughtUp) if self.drain.is_cancelled() && gatherer.gathering_since().is_none() => {
                     return Ok(());
                 }

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
 use crate::cli::{ConfigFile, say};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, chain};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowStatus {
@@ -24,7 +24,7 @@ impl ShowStatus {
         let admin = self.config.load()?.admin;
         let url = format!("http://{admin}/status");
         let unreachable = |error: reqwest::Error| {
-            Failure::new(Exit::Runtime, format!("no daemon answers at {url}: {error}"))
+            Failure::new(Exit::Runtime, format!("no daemon answers at {url}: {}", chain(&error)))
                 .hint("start it with `hydrant run`, or look at `admin.listen` in the configuration")
         };
         let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
