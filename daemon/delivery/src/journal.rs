@@ -316,3 +316,6 @@ fn append_bytes(log: &ShardLog, data: Bytes) -> Result<Lsn, AppendError> {
     let record = NewRecord { shard: ShardIx::default(), partition_key: None, data };
     log.append(vec![record]).map(|appended| appended.last)
 }
+
+#[cfg(test)]
+mod tests;

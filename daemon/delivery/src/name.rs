@@ -120,3 +120,59 @@ fn uuid(mut bytes: [u8; 16]) -> String {
     let text = hex::encode(bytes);
     format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hydrant_config::{DeliveryStream, Environment};
+
+    use super::*;
+
+    fn stream() -> DeliveryStream {
+        let yaml = "delivery_streams:\n  - name: logs\n    destination:\n      file:\n        directory: ./lake\n        \
+                    prefix: \"p/!{timestamp:yyyy-MM-dd-HH}/!{firehose:random-string}/\"\n        \
+                    error_output_prefix: \"e/!{firehose:error-output-type}/\"\n        time_zone: Europe/Berlin\n";
+        let loaded = hydrant_config::load_text(yaml, Path::new("t.yaml"), &Environment::of([]));
+        loaded.unwrap_or_else(|problems| panic!("{problems}")).config.delivery_streams[0].clone()
+    }
+
+    fn key(change: impl FnOnce(&mut ChunkId, &mut [u8; 32], &mut u64)) -> String {
+        let stream = stream();
+        let mut chunk = ChunkId { delivery_stream: StreamId([1; 16]), epoch: Epoch(2), chunk: 3 };
+        let (mut sha256, mut part) = ([4; 32], 0);
+        change(&mut chunk, &mut sha256, &mut part);
+        let partition = stream.destination.naming().prefix.partition(&|_, _| None).unwrap();
+        let id = ObjectId { chunk, partition: &partition, part, sha256: &sha256 };
+        let parts = KeyParts {
+            stream: &stream,
+            // 2026-07-01T22:30:00Z, which is the next day in Berlin.
+            oldest: Timestamp::from_millis(1_782_945_000_000),
+            error_output_type: None,
+            extension: ".gz",
+        };
+        object_key(&id, &parts).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_firehoses_in_the_time_zone_of_the_destination() {
+        let key = key(|_, _, _| {});
+        let name = key.strip_prefix("p/2026-07-02-00/").expect(&key);
+        let (random, name) = name.split_once('/').unwrap();
+        assert_eq!(random.len(), 11);
+        let uuid =
+            name.strip_prefix("logs-1-2026-07-02-00-30-00-").and_then(|rest| rest.strip_suffix(".gz")).expect(name);
+        assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+    }
+
+    #[test]
+    fn the_same_object_has_the_same_name_and_any_other_has_another() {
+        let name = key(|_, _, _| {});
+        assert_eq!(name, key(|_, _, _| {}));
+        assert_ne!(name, key(|chunk, _, _| chunk.delivery_stream = StreamId([9; 16])));
+        assert_ne!(name, key(|chunk, _, _| chunk.epoch = Epoch(9)), "a restored snapshot");
+        assert_ne!(name, key(|chunk, _, _| chunk.chunk = 9));
+        assert_ne!(name, key(|_, sha256, _| sha256[31] = 9), "other bytes");
+        assert_ne!(name, key(|_, _, part| *part = 9));
+    }
+}

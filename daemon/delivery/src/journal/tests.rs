@@ -1,0 +1,104 @@
+use std::path::PathBuf;
+
+use hydrant_disk::RealDisk;
+
+use super::*;
+
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    /// A source log with ten records, and room for a journal.
+    fn new() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["log", "journal"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let place = Place { dir };
+        let log = place.log();
+        let record = || NewRecord { shard: ShardIx(0), partition_key: None, data: Bytes::from_static(b"x") };
+        log.append((0..10).map(|_| record()).collect()).unwrap();
+        log.close().unwrap();
+        place
+    }
+
+    fn disk() -> Arc<dyn Disk> {
+        Arc::new(RealDisk::new())
+    }
+
+    fn log(&self) -> ShardLog {
+        ShardLog::open(Self::disk(), &self.dir.path().join("log"), LogOptions::new()).unwrap().0
+    }
+
+    fn journal_dir(&self) -> PathBuf {
+        self.dir.path().join("journal")
+    }
+
+    fn open(&self, stream: u8) -> Result<Journal, JournalError> {
+        Journal::open(Self::disk(), &self.journal_dir(), StreamId([stream; 16]), &self.log(), LogOptions::new())
+    }
+}
+
+fn chunk(chunk: u64, from: u64, to: u64) -> StagedChunk {
+    let counts = Counts { delivered: to - from, failed: 1, dropped: 0 };
+    StagedChunk { chunk, from, to, counts, destination: "file:/lake".to_owned(), manifest: None }
+}
+
+#[test]
+fn what_was_decided_is_there_after_reopening() {
+    let place = Place::new();
+    let journal = place.open(1).unwrap();
+    journal.staged(chunk(1, 1, 4)).unwrap();
+    journal.staged(chunk(2, 5, 7)).unwrap();
+    journal.done(1).unwrap();
+    let before = journal.snapshot();
+    drop(journal);
+    for _ in 0..3 {
+        let state = place.open(1).unwrap().snapshot();
+        assert_eq!(state, before);
+        assert_eq!((state.cursor(), state.staged_through(), state.next_chunk()), (Lsn::new(4), Lsn::new(7), 3));
+        assert_eq!(state.settled(), Counts { delivered: 3, failed: 1, dropped: 0 });
+        assert_eq!(state.open_chunks().map(|chunk| chunk.chunk).collect::<Vec<_>>(), [2]);
+    }
+}
+
+#[test]
+fn chunks_that_do_not_tile_are_refused_and_change_nothing() {
+    let place = Place::new();
+    let journal = place.open(1).unwrap();
+    journal.staged(chunk(1, 1, 4)).unwrap();
+    let before = journal.snapshot();
+    let gap = chunk(2, 6, 7);
+    let overlap = chunk(2, 4, 7);
+    let renumbered = chunk(3, 5, 7);
+    let miscounted = StagedChunk { counts: Counts::default(), ..chunk(2, 5, 7) };
+    for wrong in [gap, overlap, renumbered, miscounted] {
+        assert!(matches!(journal.staged(wrong.clone()), Err(JournalError::Invalid { .. })), "{wrong:?}");
+    }
+    journal.staged(chunk(2, 5, 7)).unwrap();
+    assert!(matches!(journal.done(2), Err(JournalError::Invalid { .. })), "the first is not done");
+    journal.done(1).unwrap();
+    assert!(journal.done(1).is_err(), "done once");
+    assert_ne!(journal.snapshot(), before);
+}
+
+#[test]
+fn a_journal_of_another_stream_and_one_ahead_of_its_log_are_refused() {
+    let place = Place::new();
+    let journal = place.open(1).unwrap();
+    journal.staged(chunk(1, 1, 12)).unwrap();
+    drop(journal);
+    assert!(matches!(place.open(2), Err(JournalError::Foreign { .. })));
+    assert!(matches!(place.open(1), Err(JournalError::LogBehind { staged: 12, last: 10 })));
+}
+
+#[test]
+fn restarts_and_many_chunks_leave_few_segments() {
+    let place = Place::new();
+    for _ in 0..20 {
+        drop(place.open(1).unwrap());
+    }
+    let segments = |place: &Place| std::fs::read_dir(place.journal_dir()).unwrap().count();
+    assert!(segments(&place) <= 3, "{}", segments(&place));
+}
