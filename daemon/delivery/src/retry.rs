@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 const DELAY_MIN: Duration = Duration::from_millis(200);
 const DELAY_MAX: Duration = Duration::from_secs(30);
+/// A destination may ask for a pause, but not to be forgotten.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// A destination that stays down is mentioned again this often.
 const REMINDER: Duration = Duration::from_secs(300);
 
@@ -130,7 +132,7 @@ impl Retrying {
     }
 }
 
-/// Full jitter: anything up to the exponential bound, but never less than the destination asked for.
+/// Full jitter: anything up to the exponential bound, but never less than the destination asked for, within reason.
 fn delay(failures: u32, error: &SinkError) -> Duration {
     let bound = DELAY_MIN.saturating_mul(1 << failures.min(12)).min(DELAY_MAX);
     let mut dice = [0; 4];
@@ -140,5 +142,5 @@ fn delay(failures: u32, error: &SinkError) -> Duration {
         Err(_) => 1.0,
     };
     let jittered = DELAY_MIN.max(bound.mul_f64(share));
-    jittered.max(error.retry_after.unwrap_or_default())
+    jittered.max(error.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
 }

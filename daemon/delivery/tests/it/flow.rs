@@ -136,6 +136,23 @@ async fn size_cuts_a_chunk_before_its_interval() {
     assert_eq!(sizes, [12, 1_200_006]);
 }
 
+/// More than the spool holds in memory, mixed over many partitions: each gets its own, all of it, in order.
+#[tokio::test]
+async fn many_partitions_keep_their_records_apart_and_in_order() {
+    let place = Place::new(&BY_KEY.replace("partitions_max: 2", "partitions_max: 200"));
+    let pad = "x".repeat(2_000);
+    let records: Vec<_> = (0..4_000).map(|n| format!("{} {n} {pad}", n * 7 % 100)).collect();
+    place.append(&records.iter().map(String::as_str).collect::<Vec<_>>());
+    let status = place.deliver_all(Some(Box::new(ByWord))).await;
+    assert_eq!((status.accounting.delivered, status.objects), (4_000, 100));
+    for key in 0..100 {
+        let lines = place.lines_below(&format!("ok/key={key}/"));
+        let found: Vec<_> = lines.iter().map(|line| line.split(' ').next().unwrap().parse::<u32>().unwrap()).collect();
+        let wanted: Vec<_> = (0..4_000).filter(|n| n * 7 % 100 == key).collect();
+        assert_eq!(found, wanted, "partition {key}");
+    }
+}
+
 /// Fails the first attempts at each thing, then hands on.
 #[derive(Debug)]
 struct Flaky {
