@@ -38,7 +38,8 @@ impl Put {
             None => (Box::new(BufReader::new(std::io::stdin())), None),
         };
         let sent = put_lines(&client, &self.stream, input, length).await?;
-        say(format_args!("{sent} records are durable in `{}`", self.stream));
+        let noun = if sent == 1 { "record is" } else { "records are" };
+        say(format_args!("{sent} {noun} durable in `{}`", self.stream));
         Ok(())
     }
 }
