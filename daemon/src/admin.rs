@@ -12,6 +12,7 @@ use hydrant_delivery::Status;
 use hydrant_ingest::{Counters, Refusal};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 
@@ -26,6 +27,7 @@ pub(crate) struct Admin {
 struct Seen {
     engine: Arc<Engine>,
     counters: Arc<Counters>,
+    stop: CancellationToken,
 }
 
 /// `/status`, and `hydrant status --json`.
@@ -37,30 +39,40 @@ struct Report {
 }
 
 impl Admin {
+    /// `stop` is cancelled when the API takes no more records.
     pub(crate) async fn bind(
         address: SocketAddr,
         engine: Arc<Engine>,
         counters: Arc<Counters>,
+        stop: CancellationToken,
     ) -> std::io::Result<Admin> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Admin { listener, address, seen: Seen { engine, counters } })
+        Ok(Admin { listener, address, seen: Seen { engine, counters, stop } })
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) {
+    /// Until it is aborted.
+    pub(crate) async fn serve(self) {
         let routes = Router::new()
             .route("/health", get(|| async { "ok\n" }))
-            .route("/ready", get(|| async { "ready\n" }))
+            .route("/ready", get(ready))
             .route("/status", get(status))
             .route("/metrics", get(metrics))
             .with_state(self.seen);
-        if let Err(error) = axum::serve(self.listener, routes).with_graceful_shutdown(stop).await {
+        if let Err(error) = axum::serve(self.listener, routes).await {
             tracing::error!("the admin server ended: {error}");
         }
+    }
+}
+
+async fn ready(State(seen): State<Seen>) -> (http::StatusCode, &'static str) {
+    match seen.stop.is_cancelled() {
+        false => (http::StatusCode::OK, "ready\n"),
+        true => (http::StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
     }
 }
 

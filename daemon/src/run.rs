@@ -44,6 +44,7 @@ pub(crate) struct Daemon {
     pub(crate) engine: Arc<Engine>,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
+    administering: tokio::task::JoinHandle<()>,
     broken: mpsc::Receiver<Failure>,
 }
 
@@ -64,20 +65,16 @@ impl Daemon {
         let counters = Arc::new(Counters::default());
         let front = front(&engine, registry, Arc::clone(&counters));
         let server = Server::bind(api, front).await.map_err(|error| cannot_listen("api", api, &error))?;
-        let admin = Admin::bind(admin_address, Arc::clone(&engine), counters)
+        let stop = CancellationToken::new();
+        let admin = Admin::bind(admin_address, Arc::clone(&engine), counters, stop.clone())
             .await
             .map_err(|error| cannot_listen("admin", admin_address, &error))?;
         let (api, admin_address) = (server.local_addr(), admin.local_addr());
 
-        let stop = CancellationToken::new();
-        let (server_stop, admin_stop) = (stop.clone(), stop.clone());
-        let serving = tokio::spawn(async move {
-            let served = server.serve(server_stop.cancelled_owned());
-            let administered = admin.serve(admin_stop.cancelled_owned());
-            tokio::join!(served, administered);
-        });
+        let serving = tokio::spawn(server.serve(stop.clone().cancelled_owned()));
+        let administering = tokio::spawn(admin.serve());
         tracing::info!(%api, admin = %admin_address, "ready");
-        Ok(Daemon { api, engine, stop, serving, broken })
+        Ok(Daemon { api, engine, stop, serving, administering, broken })
     }
 
     /// Serves until `stop` completes or the storage fails, then drains. `Err` if it was the storage.
@@ -98,6 +95,8 @@ impl Daemon {
             tracing::error!("the servers ended badly: {error}");
         }
         self.engine.drain(DRAIN_GRACE).await;
+        // Last, so that the drain can be watched; and cut off, so that no slow peer of it can hold up the end.
+        self.administering.abort();
         tracing::info!("stopped");
     }
 }

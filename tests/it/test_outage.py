@@ -1,6 +1,7 @@
 """A destination that goes away, or is not there yet: nothing lost, nothing twice, and few words about it."""
 
 import json
+import socket
 
 import clients
 import hydrant
@@ -126,3 +127,17 @@ def test_a_stream_that_left_the_yaml_is_not_forgotten(daemon_of, minio, bucket, 
     daemon.write_config()
     daemon.start()
     daemon.stop()
+
+
+def test_no_half_sent_request_holds_up_a_stop(daemon_of, tmp_path):
+    here = {"name": "events", "destination": {"file": {"directory": str(tmp_path / "lake")}}}
+    daemon = daemon_of([here]).start()
+    clients.put_all(clients.firehose(daemon), "events", [b"buffered for a minute"])
+    peers = [socket.create_connection(("127.0.0.1", port)) for port in (daemon.api_port, daemon.admin_port)]
+    for peer in peers:
+        peer.sendall(b"GET /st")
+    daemon.stop(seconds=50)
+    [found] = lake.in_directory(tmp_path / "lake")
+    assert found.lines() == [b"buffered for a minute"]
+    for peer in peers:
+        peer.close()
