@@ -2,7 +2,17 @@
 
 use bytes::Bytes;
 
-use crate::{Epoch, Lsn, ShardIx, Timestamp};
+use crate::{Epoch, HashKey, Lsn, ShardIx, Timestamp};
+
+/// Which shard a new record asks for. The log looks the shard up at the moment of the commit, so a producer never
+/// sees a shard close under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Placement {
+    /// Direct PUT: the first open shard.
+    Any,
+    /// Kinesis: the open shard whose range holds this key.
+    Hash(HashKey),
+}
 
 /// A record that has no number yet: what ingest gives to a log.
 #[derive(Clone, Debug, PartialEq, Eq)]

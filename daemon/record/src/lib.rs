@@ -3,9 +3,13 @@
 //! Nothing here does I/O, waits, or reads a clock. Whoever needs the time gets it as a value.
 
 mod batch;
+mod hash;
 mod ids;
+mod sequence;
 mod time;
 
-pub use batch::{Batch, NewRecord, Record};
+pub use batch::{Batch, NewRecord, Placement, Record};
+pub use hash::{HashKey, HashKeyError, HashRange};
 pub use ids::{Epoch, Identity, LogId, Lsn, ShardIx, StreamId, Unit};
+pub use sequence::{SequenceNumber, SequenceNumberError};
 pub use time::Timestamp;
