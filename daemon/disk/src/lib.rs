@@ -6,11 +6,13 @@
 mod durable;
 pub mod faulty;
 mod real;
+pub mod sim;
 mod stream;
 
 pub use durable::{create_dir_durable, create_durable, replace_durable};
 pub use faulty::FaultyDisk;
 pub use real::RealDisk;
+pub use sim::SimDisk;
 pub use stream::StreamWriter;
 
 use std::fmt;
