@@ -9,11 +9,13 @@ mod layout;
 mod log;
 mod recover;
 mod segment;
+mod shards;
 mod tail;
 mod writer;
 
 pub use committers::Committers;
 pub use log::ShardLog;
+pub use shards::{Closed, Reshard, ReshardError, Shard, ShardMap};
 pub use tail::Tail;
 
 use std::fmt;
