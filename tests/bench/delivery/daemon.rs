@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::client::{ACCESS_KEY, Connection, SECRET_KEY};
+use super::client::{ACCESS_KEY, Connection, SECRET_KEY};
 
 /// Linux counts CPU time for /proc in hundredths of a second on every architecture we run on.
 const TICK: Duration = Duration::from_millis(10);

@@ -1,0 +1,168 @@
+//! What a million records cost the release daemon: signed `PutRecordBatch` over four connections, fsync on, into a local
+//! directory as Parquet (zstd) and as gzip lines; beside it, the same bytes by plain write and fdatasync.
+//!
+//! Prints a table and judges nothing. `HYDRANT_BENCH_RECORDS` (2,000,000) may be set; `HYDRANT_BIN` names another
+//! daemon.
+
+mod baseline;
+mod client;
+mod daemon;
+mod records;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use client::Connection;
+use daemon::Daemon;
+
+use crate::meter;
+
+const RECORDS_DEFAULT: usize = 2_000_000;
+const BATCH: usize = 500;
+/// Distinct batches; together they are larger than any compressor's window.
+const DISTINCT_BATCHES: usize = 128;
+const CONNECTIONS: usize = 4;
+const STREAM: &str = "bench";
+
+const PARQUET: &str = "parquet: { columns: { ts: timestamp, request_id: string, client: string, method: string, \
+     path: string, query: string, status: int, bytes: bigint, latency_ms: double, referer: string, user_agent: string, \
+     host: string, tls: string, cache: string, upstream: string }, compression: zstd }";
+const GZIP: &str = "lines: { compression: gzip }";
+
+/// What is sent, and to whom.
+struct Load {
+    binary: PathBuf,
+    /// Distinct batches, sent round and round.
+    payloads: Vec<Vec<Vec<u8>>>,
+    batches: usize,
+}
+
+/// What one run cost.
+#[derive(Debug)]
+struct Cost {
+    name: &'static str,
+    cpu: Duration,
+    /// Until the last record was acked.
+    acked: Duration,
+    /// Until the last record was delivered.
+    drained: Duration,
+    rss_peak_bytes: u64,
+    written_bytes: u64,
+}
+
+pub(crate) fn run() -> Result<()> {
+    let records: usize = match env::var("HYDRANT_BENCH_RECORDS") {
+        Ok(text) => text.parse().with_context(|| format!("HYDRANT_BENCH_RECORDS must be a number, got `{text}`"))?,
+        Err(_) => RECORDS_DEFAULT,
+    };
+    let load = Load {
+        binary: daemon_binary()?,
+        payloads: records::batches(DISTINCT_BATCHES, BATCH),
+        batches: records.div_ceil(BATCH),
+    };
+    let distinct: usize = load.payloads.iter().flatten().map(Vec::len).sum();
+    let record_bytes = distinct / (DISTINCT_BATCHES * BATCH);
+    let directory = meter::scratch()?;
+    println!("{} records of {record_bytes} B, {CONNECTIONS} connections, batches of {BATCH}", load.batches * BATCH);
+    let baseline = baseline::write_and_sync(&directory.path().join("baseline"), &load)?;
+    let mut costs = Vec::new();
+    for kind in [("parquet zstd", PARQUET), ("gzip lines", GZIP)] {
+        costs.push(measure(&load, &directory.path().join(kind.0.replace(' ', "-")), kind)?);
+    }
+    print_table(&baseline, &costs, load.batches * BATCH, record_bytes);
+    Ok(())
+}
+
+fn daemon_binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("HYDRANT_BIN") {
+        return Ok(path.into());
+    }
+    let beside = env::current_exe()?.with_file_name("hydrant");
+    if !beside.exists() {
+        bail!("no daemon at `{}`; build it by `cargo build --release` or name it by HYDRANT_BIN", beside.display());
+    }
+    Ok(beside)
+}
+
+fn measure(load: &Load, directory: &Path, (name, format): (&'static str, &str)) -> Result<Cost> {
+    let mut daemon = Daemon::start(&load.binary, directory, STREAM, format)?;
+    // Signed once: a signature is good for 15 minutes, and the generator must not take the CPU that is measured.
+    let requests: Arc<Vec<Vec<u8>>> =
+        Arc::new(load.payloads.iter().map(|batch| client::signed_put(&daemon.api_host(), STREAM, batch)).collect());
+    let next = Arc::new(AtomicUsize::new(0));
+    let cpu_before = daemon.cpu()?;
+    let began = Instant::now();
+    let senders: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let (requests, next, host) = (Arc::clone(&requests), Arc::clone(&next), daemon.api_host());
+            let batches = load.batches;
+            thread::spawn(move || send(&host, &requests, &next, batches))
+        })
+        .collect();
+    for sender in senders {
+        sender.join().map_err(|_| anyhow::anyhow!("a sender panicked"))??;
+    }
+    let acked = began.elapsed();
+    daemon.wait_drained(STREAM, (load.batches * BATCH) as u64)?;
+    let drained = began.elapsed();
+    let cost = Cost {
+        name,
+        cpu: daemon.cpu()?.saturating_sub(cpu_before),
+        acked,
+        drained,
+        rss_peak_bytes: daemon.rss_peak_bytes()?,
+        written_bytes: daemon::bytes_below(&daemon.lake())?,
+    };
+    daemon.stop()?;
+    std::fs::remove_dir_all(directory)?;
+    Ok(cost)
+}
+
+/// Takes the next batch until there is none. A refused batch (503, throttled records) is sent again.
+fn send(host: &str, requests: &[Vec<u8>], next: &AtomicUsize, batches: usize) -> Result<()> {
+    let mut connection = Connection::open(host)?;
+    loop {
+        let batch = next.fetch_add(1, Ordering::Relaxed);
+        if batch >= batches {
+            return Ok(());
+        }
+        let request = &requests[batch % requests.len()];
+        while !connection.put(request)? {
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn print_table(baseline: &Cost, costs: &[Cost], records: usize, record_bytes: usize) {
+    let millions = records as f64 / 1e6;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "\n{:<14} {:>12} {:>14} {:>10} {:>12} {:>12} {:>9} {:>10}",
+        "", "CPU s per M", "records/s CPU", "vs. plain", "acked rec/s", "drained s", "peak MiB", "out MiB"
+    );
+    for cost in std::iter::once(baseline).chain(costs) {
+        let per_million = cost.cpu.as_secs_f64() / millions;
+        println!(
+            "{:<14} {:>12.2} {:>14.0} {:>9.1}x {:>12.0} {:>12.1} {:>9.0} {:>10.0}",
+            cost.name,
+            per_million,
+            1e6 / per_million,
+            cost.cpu.as_secs_f64() / baseline.cpu.as_secs_f64(),
+            records as f64 / cost.acked.as_secs_f64(),
+            cost.drained.as_secs_f64(),
+            mib(cost.rss_peak_bytes),
+            mib(cost.written_bytes),
+        );
+    }
+    println!(
+        "\nCPU is the daemon's user and system time from the first request to the last delivery; in: {:.0} MiB",
+        mib((records * record_bytes) as u64)
+    );
+}
