@@ -32,7 +32,14 @@ impl Committers {
                 .spawn(move || pool.work())
                 .expect("a process that cannot start a thread cannot store records");
         }
-        Committers { handle: Arc::new(Handle { pool }) }
+        Committers { handle: Arc::new(Handle { pool, inline: false }) }
+    }
+
+    /// No threads: work is done on the thread that brings it, before `submit` returns, and what that work brings is
+    /// done after it. So the same calls give the same order of I/O, which simulations need.
+    #[must_use]
+    pub fn inline() -> Committers {
+        Committers { handle: Arc::new(Handle { pool: Arc::default(), inline: true }) }
     }
 
     /// Those of this process, started at the first call.
@@ -46,8 +53,13 @@ impl Committers {
     pub(crate) fn run(&self, job: Job) {
         let mut jobs = self.handle.pool.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.waiting.push_back(job);
-        drop(jobs);
-        self.handle.pool.more.notify_one();
+        if !self.handle.inline {
+            drop(jobs);
+            self.handle.pool.more.notify_one();
+        } else if !std::mem::replace(&mut jobs.inline_busy, true) {
+            drop(jobs);
+            self.handle.pool.work_off();
+        }
     }
 }
 
@@ -60,6 +72,7 @@ impl fmt::Debug for Committers {
 /// Stops the threads once nobody can give them work.
 struct Handle {
     pool: Arc<Pool>,
+    inline: bool,
 }
 
 impl Drop for Handle {
@@ -79,9 +92,24 @@ struct Pool {
 struct Jobs {
     waiting: VecDeque<Job>,
     stopping: bool,
+    /// Somebody's thread is at work, in a pool that has none of its own.
+    inline_busy: bool,
 }
 
 impl Pool {
+    /// Does what waits, and what comes meanwhile: in a loop, so that jobs that bring jobs need no more stack.
+    fn work_off(&self) {
+        loop {
+            let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(job) = jobs.waiting.pop_front() else {
+                jobs.inline_busy = false;
+                return;
+            };
+            drop(jobs);
+            let _ = catch_unwind(AssertUnwindSafe(job));
+        }
+    }
+
     fn work(&self) {
         while let Some(job) = self.next() {
             // A panic in one log's job must not take the thread from the others; that log is left poisoned.
@@ -100,5 +128,29 @@ impl Pool {
             }
             jobs = self.more.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inline_work_is_done_in_order_and_at_once_and_a_panic_stops_nothing() {
+        let committers = Committers::inline();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let note = |what: &'static str| {
+            let done = Arc::clone(&done);
+            move || done.lock().unwrap().push(what)
+        };
+        let (outer, inner, after) = (note("outer"), note("inner"), note("after"));
+        let again = committers.clone();
+        committers.run(Box::new(move || {
+            again.run(Box::new(inner));
+            outer();
+            panic!("a job that fails");
+        }));
+        committers.run(Box::new(after));
+        assert_eq!(*done.lock().unwrap(), ["outer", "inner", "after"]);
     }
 }

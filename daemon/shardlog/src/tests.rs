@@ -12,6 +12,7 @@ use super::*;
 mod crash;
 mod faults;
 mod model;
+mod sim;
 mod use_cases;
 
 /// In memory where the machine has such a place: these tests crash by leaving, not by power loss.
