@@ -52,7 +52,7 @@ class Disk:
         if not self.image.exists():
             with open(self.image, "xb") as image:
                 image.truncate(self.size)
-            run("mkfs.ext4", "-q", "-m", "0", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", self.image)
+            run("mkfs.ext4", "-q", "-b", str(BLOCK), "-m", "0", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", self.image)
         program = Path(__file__).with_name("block_device.py")
         self.server = subprocess.Popen(
             [sys.executable, program, self.image, self.served], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -149,9 +149,9 @@ class Disk:
         end = path.stat().st_size if end is None else end
         found = []
         listing = run("filefrag", "-e", f"-b{BLOCK}", path)
-        for logical, physical, length in re.findall(r"^\s*\d+:\s*(\d+)\.\.\s*\d+:\s*(\d+)\.\.\s*\d+:\s*(\d+):", listing, re.M):
-            first, place, bytes_ = int(logical) * BLOCK, int(physical) * BLOCK, int(length) * BLOCK
-            low, high = max(start, first), min(end, first + bytes_)
+        for extent in re.findall(r"^ *\d+: *(\d+)\.\. *(\d+): *(\d+)\.\.", listing, re.MULTILINE):
+            first, last, place = (int(block) * BLOCK for block in extent)
+            low, high = max(start, first), min(end, last + BLOCK)
             if low < high:
                 found.append((place + low - first, place + high - first))
         assert sum(high - low for low, high in found) == end - start, f"holes in {path}: {listing}"

@@ -139,6 +139,12 @@ class Daemon:
             raise AssertionError(f"still there {seconds} s after SIGTERM\n{self.log_tail()}") from None
         assert status == 0, f"status {status} after SIGTERM\n{self.log_tail()}"
 
+    def kill_alive(self):
+        """kill -9 of a daemon that must not have ended by itself before."""
+        status = self.process.poll()
+        assert status is None, f"the daemon ended by itself with status {status}\n{self.log_tail()}"
+        self.kill()
+
     def kill(self):
         """kill -9."""
         process, self.process = self.process, None

@@ -1,5 +1,6 @@
 """Load from numbered producers, and the oracle over what arrived: the outside of the kill and power-loss loops."""
 
+import dataclasses
 import http.client
 import json
 import os
@@ -72,13 +73,14 @@ class Load:
     def sent(self, stream):
         return set().union(*(producer.sent.copy() for producer in self.producers if producer.stream == stream))
 
-    def problems(self, stream, objects):
-        """What is wrong with the objects that arrived of what was sent since `forget`."""
+    def judge(self, stream, objects):
+        """What is wrong with the objects that arrived of what was sent since `forget`, and how many rows they have."""
         data, errors = lake.split_errors(objects)
         order = lambda row: (row["producer"], row["number"])
         problems = [f"error object {found.key}: {found.body[:300]!r}" for found in errors]
+        data = [_Read(found.key, found.rows()) for found in data]
         problems += lake.judge(data, self.sent(stream), self.acked(stream), lambda row: row["id"], order)
-        return problems + overlaps(data, order)
+        return problems + overlaps(data, order), sum(len(found.rows()) for found in data)
 
     def forget(self):
         """What was judged need not be remembered; a record of before would now be an invented one."""
@@ -108,6 +110,17 @@ def overlaps(objects, order):
             if start <= end:
                 problems.append(f"reordered: of {producer}, {later} begins with {start}, and {earlier} ends with {end}")
     return problems
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """An object of the lake whose rows are read once."""
+
+    key: str
+    read: list
+
+    def rows(self):
+        return self.read
 
 
 class _Sending:

@@ -1,53 +1,33 @@
 """kill -9 at random moments under load, then the oracle. The seed is printed; HYDRANT_SEED repeats the moments and the sizes
-(not the scheduler)."""
+(not the scheduler), HYDRANT_ROUNDS sets the number of kills."""
 
-import http.client
-import json
 import random
 import threading
+import time
+from collections import Counter
 
-import clients
 import hydrant
 import lake
+from load import Load, rounds
 
-ROUNDS = 200 if hydrant.LONG else 20
-PRODUCERS = 4
+ROUNDS = rounds(usual=60, long=2000)
+# The oracle forgets after so many, so that its memory has a bound.
+ROUNDS_PER_VERDICT = 100
+# The longest that a kill waits for what it aims at.
+PATIENCE = 1.2
+STREAMS = ("to-directory", "to-minio")
 
-
-class Producer:
-    """Sends numbered records, each once, and remembers which were acked. A number is never sent again."""
-
-    def __init__(self, name, stream, rng):
-        self.name, self.stream, self.rng = name, stream, rng
-        self.next = 0
-        self.sent, self.acked = set(), set()
-        self.problem = None
-
-    def payloads(self):
-        for _ in range(self.rng.randint(1, 60)):
-            record = {
-                "id": f"{self.name}-{self.next}",
-                "producer": self.name,
-                "number": self.next,
-                "kind": f"k{self.next % 3}",
-                "pad": self.rng.randbytes(self.rng.randint(0, 400)).hex(),
-            }
-            self.next += 1
-            self.sent.add(record["id"])
-            yield record["id"], json.dumps(record).encode()
-
-    def run(self, daemon, stop):
-        """Until it is told to stop or the daemon is gone."""
-        signer = clients.Signer(daemon)
-        try:
-            while not stop.is_set():
-                names, payloads = zip(*self.payloads())
-                for index in signer.put_batch(self.stream, payloads):
-                    self.acked.add(names[index])
-        except (OSError, http.client.HTTPException):
-            pass  # Killed in the middle: sent, and not acked.
-        except Exception as problem:  # An answer that no client understands is a finding, not the end of a thread.
-            self.problem = problem
+# What a kill aims at, and the files whose coming or going shows it.
+LOG, STAGED = "streams/*", "delivery/*/staged"
+AIMS = {
+    "start": None,
+    "young": None,
+    "grown": None,
+    "a roll": (LOG, "comes"),
+    "a trim": (LOG, "goes"),
+    "staging": (STAGED, "comes"),
+    "the end of sending": (STAGED, "goes"),
+}
 
 
 def streams(directory, bucket):
@@ -71,51 +51,87 @@ def streams(directory, bucket):
     ]  # fmt: skip
 
 
-def one_round(daemon, producers, moment):
-    stop = threading.Event()
-    threads = [threading.Thread(target=producer.run, args=(daemon, stop)) for producer in producers]
-    for thread in threads:
-        thread.start()
-    threading.Event().wait(moment)
-    daemon.kill()
-    stop.set()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "a producer hangs although the daemon is gone"
+def pause(seconds):
+    threading.Event().wait(seconds)
 
 
-def test_kill_nine_loses_nothing_and_repeats_nothing(daemon_of, tmp_path, minio, bucket):
-    rng = random.Random(hydrant.seed())
-    directory = tmp_path / "lake"
-    daemon = daemon_of(streams(directory, bucket), s3=minio.connection(), environment=minio.environment())
-    producers = [
-        Producer(f"p{number}", ("to-directory", "to-minio")[number % 2], random.Random(rng.random()))
-        for number in range(PRODUCERS)
-    ]
-    for _ in range(ROUNDS):
-        daemon.start()
-        # Some die young, some after chunks were cut and sent.
-        one_round(daemon, producers, rng.choice([0.02, 0.3, 1.5]) * rng.uniform(0.5, 2.0))
-        assert [producer.problem for producer in producers] == [None] * PRODUCERS
-    # A kill while it only recovers and delivers, too.
+def files(daemon, where):
+    return {path for path in daemon.data_dir.glob(f"{where}/*")}
+
+
+def catch(daemon, where, what):
+    """Waits until a file comes or goes; false if none did."""
+    known, deadline = files(daemon, where), time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        now = files(daemon, where)
+        if (now - known) if what == "comes" else (known - now):
+            return True
+        known |= now
+        pause(0.001)
+    return False
+
+
+def one_round(daemon, load, rng, aim):
+    """A start, load, a kill. Returns whether it was caught at what was aimed at."""
+    if aim == "start":
+        daemon.spawn()
+        pause(rng.uniform(0.0, 0.15))
+        daemon.kill_alive()
+        return True
     daemon.start()
-    threading.Event().wait(rng.uniform(0.0, 0.5))
-    daemon.kill()
-    daemon.start()
-    found = {"to-directory": None, "to-minio": None}
-    for stream in found:
-        found[stream] = daemon.wait_drained(stream)
+    caught = True
+    with load.on(daemon):
+        if aim == "young":
+            pause(rng.uniform(0.0, 0.05))
+        elif aim == "grown":
+            pause(rng.uniform(0.1, 1.6))
+        else:
+            caught = catch(daemon, *AIMS[aim])
+            pause(rng.choice([0.0, 0.002, 0.02]))
+        daemon.kill_alive()
+    return caught
+
+
+def verdict(daemon, load, places):
+    """Drains, stops, and lets the oracle judge what arrived at the places of the streams."""
+    counters = {}
+    for stream in STREAMS:
+        counters[stream] = daemon.wait_drained(stream)
     daemon.stop()
-    objects = {"to-directory": lake.in_directory(directory), "to-minio": lake.in_bucket(minio.client, bucket)}
-    for stream, counters in found.items():
-        mine = [producer for producer in producers if producer.stream == stream]
-        sent = set().union(*(producer.sent for producer in mine))
-        acked = set().union(*(producer.acked for producer in mine))
-        data, errors = lake.split_errors(objects[stream])
-        print(f"{stream}: {len(sent)} sent, {len(acked)} acked, {counters}, {len(data)} objects")
-        assert len(acked) > ROUNDS * 20, "too little load to prove anything"
-        assert not errors, errors
-        problems = lake.judge(data, sent, acked, lambda row: row["id"], lambda row: (row["producer"], row["number"]))
-        assert not problems, f"{len(problems)} problems: {problems[:10]}"
-        rows = sum(len(each.rows()) for each in data)
-        assert counters["delivered"] == counters["stored"] == rows
+    arrived = {}
+    for stream, read in places.items():
+        problems, arrived[stream] = load.judge(stream, read())
+        assert not problems, f"{stream}: {len(problems)} problems: {problems[:10]}"
+    return counters, arrived
+
+
+def test_kill_nine_loses_nothing_and_repeats_nothing(daemon_of, tmp_path, minio):
+    rng = random.Random(hydrant.seed())
+    load = Load(rng, STREAMS)
+    daemon = daemon_of([], s3=minio.connection(), environment=minio.environment())
+    caught, delivered = Counter(), Counter()
+    for first in range(0, ROUNDS, ROUNDS_PER_VERDICT):
+        # Each part of a long run has destinations of its own.
+        directory, bucket = tmp_path / f"lake-{first}", minio.make_bucket(f"killed-{first}")
+        daemon.config["delivery_streams"] = streams(directory, bucket)
+        daemon.write_config()
+        for number in range(first, min(first + ROUNDS_PER_VERDICT, ROUNDS)):
+            # In turn, so that each is aimed at in a short run, too.
+            aim = list(AIMS)[number % len(AIMS)]
+            caught[aim] += one_round(daemon, load, rng, aim)
+        # A kill while it only recovers and delivers, too.
+        daemon.start()
+        pause(rng.uniform(0.0, 0.5))
+        daemon.kill_alive()
+        places = {
+            "to-directory": lambda: lake.in_directory(directory),
+            "to-minio": lambda: lake.in_bucket(minio.client, bucket),
+        }
+        counters, arrived = verdict(daemon.start(), load, places)
+        delivered.update(arrived)
+        for stream in STREAMS:
+            assert counters[stream]["stored"] == counters[stream]["delivered"] == delivered[stream], counters
+        load.forget()
+    print(f"{ROUNDS} kills, caught at {dict(caught)}; {load.acked_ever()} acked, {dict(delivered)} delivered")
+    assert load.acked_ever() > ROUNDS * 40, "too little load to prove anything"
+    assert ROUNDS < 60 or min(caught[aim] for aim in AIMS) > 0, f"never caught at one of them: {caught}"
