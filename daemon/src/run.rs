@@ -84,17 +84,18 @@ impl Daemon {
             Some(failure) = self.broken.recv() => Err(failure),
             failure = self.engine.log_failed() => Err(failure),
         };
-        self.shut_down().await;
+        // On a device that failed there is nothing to wait for: only a restart recovers, and it should begin at once.
+        self.shut_down(if ended.is_ok() { DRAIN_GRACE } else { Duration::ZERO }).await;
         ended
     }
 
     /// Hops in reverse: no new requests, answers for those under way, then what is buffered goes out.
-    async fn shut_down(self) {
+    async fn shut_down(self, grace: Duration) {
         self.stop.cancel();
         if let Err(error) = self.serving.await {
             tracing::error!("the servers ended badly: {error}");
         }
-        self.engine.drain(DRAIN_GRACE).await;
+        self.engine.drain(grace).await;
         // Last, so that the drain can be watched; and cut off, so that no slow peer of it can hold up the end.
         self.administering.abort();
         tracing::info!("stopped");
