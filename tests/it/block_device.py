@@ -126,7 +126,7 @@ class Server:
         self.medium.off, self.frozen = True, False
         script = """
             for loop in $(losetup --noheadings --output NAME --associated "$1"); do
-                while findmnt --source "$loop" >/dev/null; do umount --lazy "$loop"; done
+                ! findmnt --source "$loop" >/dev/null || umount --lazy --all-targets "$loop"
                 losetup --detach "$loop"
             done
             umount --lazy "$1"
