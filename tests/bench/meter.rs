@@ -22,6 +22,14 @@ pub(crate) fn process_cpu() -> Duration {
     Duration::new(seconds.expect("time that was spent"), nanos.expect("less than a second"))
 }
 
+/// Of that, what was not spent in the kernel; counted in hundredths of a second, so only long stretches mean anything.
+pub(crate) fn user_cpu() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').context("no name in /proc/self/stat")?;
+    let ticks: u64 = fields.split_whitespace().nth(11).context("/proc/self/stat is short")?.parse()?;
+    Ok(Duration::from_millis(10 * ticks))
+}
+
 /// Bytes of this process in memory now (`VmRSS`) or at most so far (`VmHWM`).
 pub(crate) fn memory(field: &str) -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;

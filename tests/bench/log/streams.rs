@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,18 +127,21 @@ impl Fleet {
     }
 }
 
+/// The threads take one file after the other, as committers take logs.
 fn plain_burst(files: &mut [Plain], threads: usize) -> Result<Duration> {
     let bytes = noise(RECORD_BYTES);
     let began = Instant::now();
-    thread::scope(|scope| -> Result<()> {
-        let shares = files.chunks_mut(STREAMS.div_ceil(threads));
-        let writers: Vec<_> = shares
-            .map(|share| scope.spawn(|| share.iter_mut().try_for_each(|file| file.write_and_sync(&bytes))))
-            .collect();
-        for writer in writers {
-            writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
+    let left = Mutex::new(files.iter_mut());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let write = || -> Result<()> {
+        while let Some(file) = next() {
+            file.write_and_sync(&bytes)?;
         }
         Ok(())
+    };
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..threads).map(|_| scope.spawn(write)).collect();
+        writers.into_iter().try_for_each(|writer| writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))?)
     })?;
     Ok(began.elapsed())
 }
