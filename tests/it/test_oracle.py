@@ -9,6 +9,7 @@ import pyarrow.parquet
 import pytest
 
 import lake
+import load
 
 
 def numbered(producer, number):
@@ -59,6 +60,16 @@ def test_invented():
 def test_out_of_order():
     rows = [ROWS[1], ROWS[0], *ROWS[2:]]
     assert judged([ndjson("one", rows)], ROWS, ROWS) == ["out of order: a-0 after number 1 in one"]
+
+
+def test_reordered_between_objects():
+    order = lambda row: (row["producer"], row["number"])
+    objects = lambda *parts: [ndjson(key, [numbered("p", number) for number in numbers]) for key, numbers in parts]
+    assert load.overlaps(objects(("a", [0, 1]), ("b", [2, 3])), order) == []
+    # Partitions are independent.
+    assert load.overlaps(objects(("k=1/a", [0, 2]), ("k=2/b", [1, 3])), order) == []
+    (problem,) = load.overlaps(objects(("a", [0, 2]), ("b", [1, 3])), order)
+    assert problem == "reordered: of p, b begins with 1, and a ends with 2"
 
 
 def test_a_directory(tmp_path):
