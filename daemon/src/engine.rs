@@ -294,7 +294,7 @@ mod tests {
     use bytes::Bytes;
     use hydrant_disk::faulty::Fault;
     use hydrant_disk::{Disk, FaultyDisk, RealDisk};
-    use hydrant_record::{NewRecord, ShardIx};
+    use hydrant_record::{NewRecord, Placement};
     use hydrant_shardlog::AppendError;
 
     use super::*;
@@ -314,7 +314,7 @@ mod tests {
         let engine = Arc::new(Engine::open(config, store, mpsc::channel(1).0).unwrap());
         let handle = engine.open_stream(&stream, random_id().unwrap()).unwrap();
         disk.inject(Fault::From(disk.calls() + 1));
-        let record = NewRecord { shard: ShardIx(0), partition_key: None, data: Bytes::from_static(b"x") };
+        let record = NewRecord { placement: Placement::Any, partition_key: None, data: Bytes::from_static(b"x") };
         let append = tokio::task::spawn_blocking(move || handle.log.append(vec![record]));
         assert!(matches!(append.await.unwrap(), Err(AppendError::Poisoned(_))));
         let failure = engine.log_failed().await;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use hydrant_disk::Disk;
-use hydrant_record::{Lsn, NewRecord, ShardIx, StreamId};
+use hydrant_record::{Lsn, NewRecord, Placement, StreamId};
 use hydrant_shardlog::{AppendError, LogOptions, OpenError, ReadError, ShardLog};
 use serde::{Deserialize, Serialize};
 
@@ -313,7 +313,7 @@ fn append(log: &ShardLog, entry: &Entry) -> Result<Lsn, AppendError> {
 }
 
 fn append_bytes(log: &ShardLog, data: Bytes) -> Result<Lsn, AppendError> {
-    let record = NewRecord { shard: ShardIx::default(), partition_key: None, data };
+    let record = NewRecord { placement: Placement::Any, partition_key: None, data };
     log.append(vec![record]).map(|appended| appended.last)
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hydrant_config::StreamName;
-use hydrant_record::{NewRecord, ShardIx, StreamId, Timestamp};
+use hydrant_record::{NewRecord, Placement, StreamId, Timestamp};
 use hydrant_shardlog::{AppendError, ReadError, ShardLog};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -189,7 +189,7 @@ impl Catalog {
             self.log.roll().map_err(CatalogError::Write)?;
         }
         let size = text.len();
-        let record = NewRecord { shard: ShardIx(0), partition_key: None, data: Bytes::from(text) };
+        let record = NewRecord { placement: Placement::Any, partition_key: None, data: Bytes::from(text) };
         self.log.append(vec![record]).map_err(CatalogError::Write)?;
         state.streams = streams;
         state.bytes_since_compaction = if compact { size } else { state.bytes_since_compaction + size };

@@ -17,7 +17,7 @@ pub enum Placement {
 /// A record that has no number yet: what ingest gives to a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRecord {
-    pub shard: ShardIx,
+    pub placement: Placement,
     /// Kinesis only; Direct PUT has none.
     pub partition_key: Option<Bytes>,
     pub data: Bytes,

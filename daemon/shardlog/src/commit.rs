@@ -6,7 +6,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::log::{Shared, Submission};
+use hydrant_record::NewRecord;
+
+use crate::log::{ChangeCompletion, Shared, Work};
+use crate::shards::{Reshard, ReshardError, ShardMap};
 use crate::writer::CommitError;
 use crate::{AppendError, Appended, Completion};
 
@@ -22,24 +25,25 @@ pub(crate) fn schedule(log: &Arc<Shared>) {
 fn commit(log: &Arc<Shared>) {
     let guard = PoisonOnPanic { log, armed: true };
     let (group, bytes, roll) = take_group(log);
-    let (mut members, mut waiters) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
-    for submission in group {
-        members.push(submission.records);
-        waiters.push(submission.done);
+    match group {
+        Group::Appends(members, waiters) => {
+            let result = usable(log).and_then(|()| store(log, &members, roll));
+            log.state().queued_bytes -= bytes;
+            match result {
+                Ok(appended) => waiters.into_iter().zip(appended).for_each(|(done, one)| complete(done, Ok(one))),
+                Err(error) => waiters.into_iter().for_each(|done| complete(done, Err(error.clone()))),
+            }
+            wake_tails(log);
+        }
+        Group::Reshard(change, done) => {
+            let result = usable(log).map_err(ReshardError::from).and_then(|()| reshard(log, &change));
+            log.state().queued_bytes -= bytes;
+            let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
+        }
     }
-    let poisoned = log.state().poisoned.clone();
-    let result = match poisoned {
-        Some(error) => Err(AppendError::Poisoned(error)),
-        None => store(log, &members, bytes, roll),
-    };
-    log.state().queued_bytes -= bytes;
-    match result {
-        Ok(appended) => waiters.into_iter().zip(appended).for_each(|(done, appended)| complete(done, Ok(appended))),
-        Err(error) => waiters.into_iter().for_each(|done| complete(done, Err(error.clone()))),
-    }
-    wake_tails(log);
     guard.disarm();
     let mut state = log.state();
+    state.commits += 1;
     if state.queue.is_empty() {
         state.committing = false;
         log.idle.notify_all();
@@ -49,27 +53,40 @@ fn commit(log: &Arc<Shared>) {
     }
 }
 
-fn take_group(log: &Shared) -> (Vec<Submission>, u64, bool) {
+/// What one sync makes durable.
+enum Group {
+    Appends(Vec<Vec<NewRecord>>, Vec<Completion>),
+    Reshard(Reshard, ChangeCompletion),
+}
+
+/// Appends up to a change of shards, or that change alone: so it has a clear place between them.
+fn take_group(log: &Shared) -> (Group, u64, bool) {
     let mut state = log.state();
-    let (mut group, mut bytes) = (Vec::new(), 0);
+    let (mut members, mut waiters, mut bytes) = (Vec::new(), Vec::new(), 0);
     while let Some(next) = state.queue.front() {
-        if !group.is_empty() && bytes + next.bytes > GROUP_BYTES {
+        let full = bytes + next.bytes > GROUP_BYTES || matches!(next.work, Work::Reshard { .. });
+        if full && !members.is_empty() {
             break;
         }
         bytes += next.bytes;
-        group.extend(state.queue.pop_front());
+        match state.queue.pop_front().expect("it was looked at").work {
+            Work::Append { records, done } => {
+                members.push(records);
+                waiters.push(done);
+            }
+            Work::Reshard { change, done } => return (Group::Reshard(change, done), bytes, false),
+        }
     }
-    (group, bytes, std::mem::take(&mut state.roll))
+    (Group::Appends(members, waiters), bytes, std::mem::take(&mut state.roll))
+}
+
+fn usable(log: &Shared) -> Result<(), AppendError> {
+    log.state().poisoned.clone().map_or(Ok(()), |error| Err(AppendError::Poisoned(error)))
 }
 
 /// Returns once the group is on the medium and visible, or is known not to be acked.
-fn store(
-    log: &Arc<Shared>,
-    members: &[Vec<hydrant_record::NewRecord>],
-    bytes: u64,
-    roll: bool,
-) -> Result<Vec<Appended>, AppendError> {
-    let stored = log.writer().commit(log, members, bytes, roll);
+fn store(log: &Arc<Shared>, members: &[Vec<NewRecord>], roll: bool) -> Result<Vec<Appended>, AppendError> {
+    let stored = log.writer().commit(log, members, roll);
     match stored {
         Ok(committed) => {
             let mut state = log.state();
@@ -77,11 +94,33 @@ fn store(
             state.segments.last_mut().expect("a commit has a segment").1 = committed.end;
             Ok(committed.appended)
         }
-        Err(CommitError::DiskFull) => {
+        Err(error) => {
             log.state().roll |= roll;
-            Err(AppendError::DiskFull)
+            Err(refusal(log, error))
         }
-        Err(CommitError::Failed(error)) => Err(AppendError::Poisoned(log.poison(error))),
+    }
+}
+
+fn reshard(log: &Arc<Shared>, change: &Reshard) -> Result<Arc<ShardMap>, ReshardError> {
+    let stored = log.writer().reshard(log, change);
+    match stored {
+        Ok((shards, end)) => {
+            let shards = Arc::new(shards);
+            let mut state = log.state();
+            state.shards = Arc::clone(&shards);
+            state.segments.last_mut().expect("a commit has a segment").1 = end;
+            Ok(shards)
+        }
+        Err(CommitError::Refused(error)) => Err(error),
+        Err(error) => Err(refusal(log, error).into()),
+    }
+}
+
+fn refusal(log: &Shared, error: CommitError) -> AppendError {
+    match error {
+        CommitError::DiskFull => AppendError::DiskFull,
+        CommitError::Failed(error) => AppendError::Poisoned(log.poison(error)),
+        CommitError::Refused(error) => AppendError::Poisoned(log.poison(io::Error::other(error.to_string()))),
     }
 }
 

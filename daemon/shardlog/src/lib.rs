@@ -1,20 +1,29 @@
 //! The embedded shard log: what was acked is on the medium, and what was cut off was never seen.
 //!
-//! `log` is the front; `commit` forms groups and completes them; `writer` frames and syncs one group; `segment` makes
-//! files; `recover` judges what an earlier life left; `tail` reads; `layout` draws the bytes.
+//! `log` is the front; `commit` forms groups and completes them; `frames` puts one together and `writer` syncs it;
+//! `segment` makes files and `trim` takes them away; `recover` judges what an earlier life left; `tail`, `shard_tail`
+//! and `seek` read; `shards` says which shard a record goes to; `layout` draws the bytes.
 
 mod commit;
 mod committers;
+mod frames;
 mod layout;
 mod log;
+mod reader;
 mod recover;
+mod repair;
+mod seek;
 mod segment;
+mod shard_tail;
 mod shards;
 mod tail;
+mod trim;
+mod walk;
 mod writer;
 
 pub use committers::Committers;
 pub use log::ShardLog;
+pub use shard_tail::{ShardBatch, ShardTail};
 pub use shards::{Closed, Reshard, ReshardError, Shard, ShardMap};
 pub use tail::Tail;
 
@@ -24,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hydrant_record::{Epoch, LogId, Lsn, Timestamp};
+use hydrant_record::{Epoch, LogId, Lsn, ShardIx, Timestamp};
 
 /// Called once, from a thread of the log, when the group that holds the records is durable or has failed. Must not block.
 pub type Completion = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
@@ -34,13 +43,21 @@ pub type Completion = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
 pub struct LogOptions {
     /// Records waiting for their sync, in bytes; more is [`AppendError::Full`].
     pub queue_bytes_max: usize,
-    /// Segments start small and double up to this.
+    /// A segment after an opening or a quiet time is this small; each further one doubles, up to the maximum.
+    pub segment_bytes_min: u64,
     pub segment_bytes_max: u64,
     /// Bytes that must stay free on the disk; an append that would go below is [`AppendError::DiskFull`].
     pub reserve_bytes: u64,
     /// The highest LSN that another durable file names, for instance a delivery journal: a log that ends below it has
     /// lost synced records and opens as [`OpenError::Corrupt`].
     pub known_durable: Option<Lsn>,
+    /// Records that were stored and cannot be read are given up, and their LSNs are marked as lost for ever, instead of
+    /// [`OpenError::Corrupt`]. Damaged files are set aside beside the log.
+    pub accept_loss: bool,
+    /// How the bodies of frames are stored from now on; what was stored before is read whatever it was.
+    pub compression: Compression,
+    /// How many shards a new log has, from 1 to [`ShardMap::SHARDS_MAX`].
+    pub shards: u32,
     pub clock: Arc<dyn Clock>,
     /// The threads that write and sync; those of the process unless given.
     pub committers: Committers,
@@ -52,9 +69,13 @@ impl LogOptions {
     pub fn new() -> LogOptions {
         LogOptions {
             queue_bytes_max: 32 << 20,
+            segment_bytes_min: 256 << 10,
             segment_bytes_max: 128 << 20,
             reserve_bytes: 0,
             known_durable: None,
+            accept_loss: false,
+            compression: Compression::None,
+            shards: 1,
             clock: Arc::new(SystemClock),
             committers: Committers::shared(),
         }
@@ -65,6 +86,17 @@ impl Default for LogOptions {
     fn default() -> LogOptions {
         LogOptions::new()
     }
+}
+
+/// How records are packed on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    #[default]
+    None = 0,
+    /// Little CPU.
+    Lz4 = 1,
+    /// Smaller, for more CPU.
+    Zstd = 2,
 }
 
 /// Where arrival times come from.
@@ -96,15 +128,38 @@ pub struct Recovery {
     pub clean: bool,
     /// Bytes of a torn tail that were left behind: never acked.
     pub torn_bytes: u64,
+    /// What this opening gave up because [`LogOptions::accept_loss`] said so: first and last LSN of each range.
+    pub lost: Vec<(Lsn, Lsn)>,
 }
 
-/// Where an append went. Records have LSNs `first`, `first + 1`, … in the order given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where an append went. Its records have the LSNs `first..=last`; [`Appended::place`] says which has which.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     pub first: Lsn,
     pub last: Lsn,
     pub epoch: Epoch,
     pub arrived_at: Timestamp,
+    /// Of all records, unless they were scattered.
+    pub(crate) shard: ShardIx,
+    /// For each record as given, if they went to more than one shard.
+    pub(crate) scattered: Vec<(ShardIx, Lsn)>,
+}
+
+impl Appended {
+    /// The shard and the LSN of the record at this index of the append.
+    #[must_use]
+    pub fn place(&self, index: usize) -> (ShardIx, Lsn) {
+        self.scattered.get(index).copied().unwrap_or((self.shard, self.first.plus(index as u64)))
+    }
+}
+
+/// Whether the log is getting on: two looks that differ are a sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// A group is queued or on its way to the medium.
+    pub committing: bool,
+    /// Groups that ended, well or badly.
+    pub commits: u64,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -140,6 +195,9 @@ pub enum OpenError {
 pub enum ReadError {
     #[error("segment `{segment}` is corrupt at byte {offset}: {reason}")]
     Corrupt { segment: PathBuf, offset: u64, reason: &'static str },
+    /// An operator has accepted that these are lost; see [`Tail::skip_lost`].
+    #[error("LSNs {first} to {last} were lost and given up")]
+    Lost { first: Lsn, last: Lsn },
     #[error("the records after {after:?} were trimmed; the log begins at {first}")]
     Trimmed { after: Option<Lsn>, first: Lsn },
     #[error("cannot read segment `{segment}`")]

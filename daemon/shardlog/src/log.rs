@@ -10,14 +10,16 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use hydrant_disk::Disk;
-use hydrant_record::{Epoch, LogId, Lsn, NewRecord};
+use hydrant_record::{Epoch, LogId, Lsn, NewRecord, ShardIx};
 
 use crate::commit;
-use crate::layout::{Sealed, SegmentHeader, framed_bytes, storable};
+use crate::layout::{FRAME_HEADER_BYTES, Sealed, record_bytes, storable};
 use crate::recover::{Found, recover};
 use crate::segment::{Prepared, Request, Segment};
+use crate::shards::{Reshard, ReshardError, ShardMap};
+use crate::trim::Trimming;
 use crate::writer::{CommitError, Writer};
-use crate::{AppendError, Appended, Completion, LogOptions, OpenError, Recovery, Tail};
+use crate::{AppendError, Appended, Completion, LogOptions, OpenError, Progress, Recovery, ShardTail, Tail};
 
 /// One log in one directory. Cheap to share; all methods may be called from many threads.
 #[derive(Clone)]
@@ -36,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) idle: Condvar,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) spare: Mutex<Spare>,
-    trimming: Mutex<()>,
+    pub(crate) trimming: Mutex<Trimming>,
 }
 
 /// Held for moments only, never across I/O.
@@ -45,6 +47,8 @@ pub(crate) struct State {
     /// Of the queue and of the commit under way.
     pub(crate) queued_bytes: u64,
     pub(crate) committing: bool,
+    /// Groups that ended.
+    pub(crate) commits: u64,
     pub(crate) roll: bool,
     pub(crate) closed: bool,
     pub(crate) poisoned: Option<Arc<io::Error>>,
@@ -52,17 +56,24 @@ pub(crate) struct State {
     pub(crate) segments: Vec<(Arc<Segment>, u64)>,
     /// The LSN after the last durable record.
     pub(crate) next: Lsn,
+    pub(crate) shards: Arc<ShardMap>,
     pub(crate) wakers: Vec<(u64, Arc<dyn Fn() + Send + Sync>)>,
     pub(crate) tails: u64,
 }
 
 pub(crate) struct Submission {
-    pub(crate) records: Vec<NewRecord>,
+    pub(crate) work: Work,
     pub(crate) bytes: u64,
-    pub(crate) done: Completion,
 }
 
-/// The next segment, filled with zeros before it is needed.
+pub(crate) type ChangeCompletion = Box<dyn FnOnce(Result<Arc<ShardMap>, ReshardError>) + Send>;
+
+pub(crate) enum Work {
+    Append { records: Vec<NewRecord>, done: Completion },
+    Reshard { change: Reshard, done: ChangeCompletion },
+}
+
+/// The file of the next segment, made ready before it is needed.
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
     pub(crate) wanted: Option<Request>,
@@ -79,13 +90,7 @@ impl ShardLog {
         let fresh = found.is_none();
         let found = match found {
             Some(found) => found,
-            None => Found {
-                log_id: new_id(&*disk).map_err(io)?,
-                segments: Vec::new(),
-                next: Lsn::FIRST,
-                clean: true,
-                torn_bytes: 0,
-            },
+            None => Found::new(new_id(&*disk).map_err(io)?, &options),
         };
         let epoch = Epoch(disk.random().map_err(io)?);
         let newest = found.segments.last().map_or((0, 0), |(segment, end)| (segment.header.number, *end));
@@ -96,22 +101,25 @@ impl ShardLog {
                 options,
                 id: found.log_id,
                 epoch,
-                state: Mutex::new(State::new(found.segments, found.next)),
+                state: Mutex::new(State::new(found.segments, found.next, found.shards)),
                 idle: Condvar::new(),
                 writer: Mutex::new(Writer::new(newest, found.next)),
                 spare: Mutex::default(),
-                trimming: Mutex::new(()),
+                trimming: Mutex::new(found.trimming),
             }),
         };
-        match log.shared.writer().roll(&log.shared, 0) {
-            Err(CommitError::DiskFull) if fresh => return Err(io(io::ErrorKind::StorageFull.into())),
+        let rolled = log.shared.writer().roll(&log.shared, 0);
+        match rolled {
+            Ok(()) => log.shared.clear_trimmed().map_err(io)?,
+            // Those that can be read and trimmed are of use on a full disk too.
+            Err(CommitError::DiskFull) if !fresh => {}
             Err(CommitError::Failed(error)) => return Err(io(error)),
-            Ok(()) | Err(CommitError::DiskFull) => {}
+            Err(CommitError::DiskFull | CommitError::Refused(_)) => return Err(io(io::ErrorKind::StorageFull.into())),
         }
         log.shared.remove_while(|oldest, next| oldest.base == next.base).map_err(io)?;
         let (id, first, last) = (found.log_id, log.first(), log.last());
-        let (clean, torn_bytes) = (found.clean, found.torn_bytes);
-        Ok((log, Recovery { log_id: id, epoch, first, last, clean, torn_bytes }))
+        let (clean, torn_bytes, lost) = (found.clean, found.torn_bytes, found.lost);
+        Ok((log, Recovery { log_id: id, epoch, first, last, clean, torn_bytes, lost }))
     }
 
     /// Queues records as one group member; `done` runs after the `fdatasync` that covers them. Errors that need no I/O
@@ -123,7 +131,12 @@ impl ShardLog {
     pub fn submit(&self, records: Vec<NewRecord>, done: Completion) -> Result<(), AppendError> {
         assert!(!records.is_empty(), "an append has records");
         assert!(records.iter().all(storable), "records are limited where they are taken in");
-        let bytes = framed_bytes(&records);
+        let bytes = records.iter().map(record_bytes).sum::<usize>() + FRAME_HEADER_BYTES;
+        self.enqueue(Submission { work: Work::Append { records, done }, bytes: bytes as u64 })
+    }
+
+    fn enqueue(&self, submission: Submission) -> Result<(), AppendError> {
+        let bytes = submission.bytes;
         let mut state = self.shared.state();
         state.usable()?;
         // A single submission over the limit would otherwise never get in.
@@ -131,7 +144,7 @@ impl ShardLog {
             return Err(AppendError::Full);
         }
         state.queued_bytes += bytes;
-        state.queue.push_back(Submission { records, bytes, done });
+        state.queue.push_back(submission);
         let start = !std::mem::replace(&mut state.committing, true);
         drop(state);
         if start {
@@ -156,8 +169,30 @@ impl ShardLog {
         Tail::new(Arc::clone(&self.shared), after)
     }
 
-    /// Records through `through` are not needed any more; whole segments of them are removed, oldest first, each
-    /// durably before the next. The segment in use stays.
+    /// Reads the records of one shard after `after`, without the bodies of the others.
+    pub fn shard_tail(&self, shard: ShardIx, after: Option<Lsn>) -> ShardTail {
+        ShardTail::new(Arc::clone(&self.shared), shard, after)
+    }
+
+    /// Divides the stream anew, in one commit: records that were submitted before lie in the old shards and before it,
+    /// later ones in the new. Durable on return. Waits on this thread, which must not be one of the log's own.
+    pub fn reshard(&self, change: Reshard) -> Result<Arc<ShardMap>, ReshardError> {
+        let (sender, receiver) = sync_channel(1);
+        let done = move |result| {
+            let _ = sender.send(result);
+        };
+        let submission = Submission { work: Work::Reshard { change, done: Box::new(done) }, bytes: 0 };
+        self.enqueue(submission)?;
+        receiver.recv().unwrap_or(Err(AppendError::Closed.into()))
+    }
+
+    /// The shards as the last durable change left them.
+    pub fn shards(&self) -> Arc<ShardMap> {
+        Arc::clone(&self.shared.state().shards)
+    }
+
+    /// Records through `through` are not needed any more; whole segments of them are removed. Durable on return. The
+    /// segment in use stays.
     pub fn trim(&self, through: Lsn) -> Result<(), io::Error> {
         self.shared.remove_while(|_, next| next.base <= through.next())
     }
@@ -179,6 +214,12 @@ impl ShardLog {
     pub fn first(&self) -> Option<Lsn> {
         let state = self.shared.state();
         state.segments.first().map(|(segment, _)| segment.header.base).filter(|base| *base < state.next)
+    }
+
+    /// For a watch over syncs that do not come back.
+    pub fn progress(&self) -> Progress {
+        let state = self.shared.state();
+        Progress { committing: state.committing, commits: state.commits }
     }
 
     pub fn id(&self) -> LogId {
@@ -213,7 +254,7 @@ impl ShardLog {
             ready.discard(&*self.shared.disk);
         }
         drop(spare);
-        self.shared.writer().seal(Sealed::Closed).map_err(|error| {
+        self.shared.writer().seal(&self.shared, Sealed::Closed).map_err(|error| {
             let error = self.shared.poison(error);
             io::Error::new(error.kind(), error)
         })
@@ -246,55 +287,42 @@ impl Shared {
         let shared = Arc::clone(self);
         self.options.committers.run(Box::new(move || {
             let mut spare = shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(request) = spare.wanted.take() {
-                // A failure here is met again, and reported, when the segment is really needed.
-                spare.ready = Prepared::new(&*shared.disk, &shared.dir, &request).ok();
+            let Some(request) = spare.wanted.take() else { return };
+            // Half of what was wanted is better than twice the writes.
+            match spare.ready.take() {
+                Some(ready) if ready.capacity >= request.wanted / 2 => spare.ready = Some(ready),
+                small => {
+                    small.iter().for_each(|small| small.discard(&*shared.disk));
+                    // A failure here is met again, and reported, when the segment is really needed.
+                    spare.ready = Prepared::new(&*shared.disk, &shared.dir, &request).ok();
+                }
             }
         }));
-    }
-
-    /// Unlinks segments from the oldest on, never the newest. Readers that hold one may finish it.
-    fn remove_while(&self, unneeded: impl Fn(&SegmentHeader, &SegmentHeader) -> bool) -> io::Result<()> {
-        let _alone = self.trimming.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let mut state = self.state();
-            let oldest = match &state.segments[..] {
-                [(oldest, _), (next, _), ..] if unneeded(&oldest.header, &next.header) => Arc::clone(oldest),
-                _ => return Ok(()),
-            };
-            let removed = state.segments.remove(0);
-            let _ = oldest.end_when_trimmed.set(removed.1);
-            drop(state);
-            match self.disk.remove(&oldest.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    self.state().segments.insert(0, removed);
-                    return Err(error);
-                }
-                _ => {}
-            }
-            // One at a time: were two unlinks lost in the wrong order, a gap would look like rot.
-            if let Err(error) = self.disk.sync_dir(&self.dir) {
-                let error = self.poison(error);
-                return Err(io::Error::new(error.kind(), error));
-            }
-        }
     }
 }
 
 impl State {
-    fn new(segments: Vec<(Arc<Segment>, u64)>, next: Lsn) -> State {
+    fn new(segments: Vec<(Arc<Segment>, u64)>, next: Lsn, shards: ShardMap) -> State {
         State {
             queue: VecDeque::new(),
             queued_bytes: 0,
             committing: false,
+            commits: 0,
             roll: false,
             closed: false,
             poisoned: None,
             segments,
             next,
+            shards: Arc::new(shards),
             wakers: Vec::new(),
             tails: 0,
         }
+    }
+
+    /// Where the log begins, as LSN and segment, when segment `number` is about to begin at `next`; and the shards.
+    pub(crate) fn kept(&self, next: Lsn, number: u32) -> ((Lsn, u32), Arc<ShardMap>) {
+        let first = self.segments.first().map(|(segment, _)| (segment.header.base, segment.header.number));
+        (first.unwrap_or((next, number)), Arc::clone(&self.shards))
     }
 
     fn usable(&self) -> Result<(), AppendError> {
@@ -306,7 +334,7 @@ impl State {
     }
 }
 
-fn new_id(disk: &dyn Disk) -> io::Result<LogId> {
+pub(crate) fn new_id(disk: &dyn Disk) -> io::Result<LogId> {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&disk.random()?.to_le_bytes());
     id[8..].copy_from_slice(&disk.random()?.to_le_bytes());

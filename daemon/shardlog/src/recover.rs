@@ -7,12 +7,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hydrant_disk::{Disk, read_exact_at};
+use hydrant_disk::{Disk, DiskFile, read_exact_at};
 use hydrant_record::{LogId, Lsn};
 
-use crate::layout::{ALIGN, FOOTER_BYTES, FRAME_HEADER_BYTES, Fault, Footer, FrameHeader, SEGMENT_HEADER_BYTES};
+use crate::layout::{FOOTER_BYTES, FRAME_HEADER_BYTES, Fault, Footer, FrameHeader, Index, Kind, SEGMENT_HEADER_BYTES};
 use crate::layout::{Sealed, SegmentHeader};
-use crate::segment::{Name, Segment, Window, name};
+use crate::segment::{FRAMES_START, Name, Segment, Window, name, trimmed_name};
+use crate::shards::ShardMap;
+use crate::trim::Trimming;
+use crate::walk::{Stop, Walk, look_behind, walk};
 use crate::{LogOptions, OpenError};
 
 /// Finished segments that are read whole at opening: about a tenth of a second.
@@ -25,72 +28,150 @@ pub(crate) struct Found {
     /// Oldest first, each with its verified end.
     pub(crate) segments: Vec<(Arc<Segment>, u64)>,
     pub(crate) next: Lsn,
+    pub(crate) shards: ShardMap,
     pub(crate) clean: bool,
     pub(crate) torn_bytes: u64,
+    pub(crate) lost: Vec<(Lsn, Lsn)>,
+    pub(crate) trimming: Trimming,
+}
+
+impl Found {
+    /// A log that is about to be made.
+    pub(crate) fn new(log_id: LogId, options: &LogOptions) -> Found {
+        let shards = ShardMap::even(options.shards.clamp(1, ShardMap::SHARDS_MAX), options.clock.now());
+        Found {
+            log_id,
+            segments: Vec::new(),
+            next: Lsn::FIRST,
+            shards,
+            clean: true,
+            torn_bytes: 0,
+            lost: Vec::new(),
+            trimming: Trimming::default(),
+        }
+    }
 }
 
 /// Looks through `dir`. `None` if no log was ever made there; scratch files are removed.
 pub(crate) fn recover(disk: &dyn Disk, dir: &Path, options: &LogOptions) -> Result<Option<Found>, OpenError> {
-    let numbers = segment_numbers(disk, dir)?;
-    if numbers.is_empty() {
-        return match options.known_durable {
-            None => Ok(None),
-            Some(known) => Err(lost(dir, 0, (Lsn::FIRST, known), "all segments are missing")),
-        };
+    let names = Names::of(disk, dir)?;
+    for scratch in &names.scratch {
+        disk.remove(scratch).map_err(|error| OpenError::io(dir, error))?;
     }
-    Search { disk, dir, options }.segments(&numbers).map(Some)
+    let search = Search { disk, dir, options };
+    let found = search.found(&names);
+    match found {
+        Err(OpenError::Corrupt { .. }) if options.accept_loss => search.give_up(found).map(Some),
+        other => other,
+    }
 }
 
-fn segment_numbers(disk: &dyn Disk, dir: &Path) -> Result<Vec<u32>, OpenError> {
-    let mut numbers = Vec::new();
-    for path in disk.list(dir).map_err(|error| OpenError::io(dir, error))? {
-        match Name::of(&path) {
-            Name::Segment(number) => numbers.push(number),
-            Name::Scratch => disk.remove(&dir.join(&path)).map_err(|error| OpenError::io(dir, error))?,
-            Name::Label => {}
-            Name::Foreign => {
-                let reason =
-                    "not a file of a log; a log is made only in an empty directory, so move it away".to_owned();
-                return Err(OpenError::Unsupported { path: dir.join(path), reason });
+/// What stands in the directory of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// Ascending; none that a trim mark has let go.
+    pub(crate) segments: Vec<u32>,
+    /// The newest trim mark.
+    pub(crate) mark: Option<u32>,
+    leftover: Vec<PathBuf>,
+    scratch: Vec<PathBuf>,
+}
+
+impl Names {
+    pub(crate) fn of(disk: &dyn Disk, dir: &Path) -> Result<Names, OpenError> {
+        let mut names = Names::default();
+        let mut marks = Vec::new();
+        for path in disk.list(dir).map_err(|error| OpenError::io(dir, error))? {
+            match Name::of(&path) {
+                Name::Segment(number) => names.segments.push(number),
+                Name::Trimmed(number) => marks.push(number),
+                Name::Scratch => names.scratch.push(dir.join(path)),
+                Name::Label => {}
+                Name::Foreign => {
+                    let reason =
+                        "not a file of a log; a log is made only in an empty directory, so move it away".to_owned();
+                    return Err(OpenError::Unsupported { path: dir.join(path), reason });
+                }
             }
         }
+        names.segments.sort_unstable();
+        marks.sort_unstable();
+        names.mark = marks.pop();
+        names.leftover.extend(marks.into_iter().map(|mark| dir.join(trimmed_name(mark))));
+        names.drop_before(dir, names.mark.map_or(0, |mark| mark + 1));
+        Ok(names)
     }
-    numbers.sort_unstable();
-    Ok(numbers)
+
+    /// Those with lower numbers were let go.
+    fn drop_before(&mut self, dir: &Path, first: u32) {
+        let kept = self.segments.partition_point(|number| *number < first);
+        self.leftover.extend(self.segments.drain(..kept).map(|number| dir.join(name(number))));
+    }
 }
 
-struct Search<'a> {
-    disk: &'a dyn Disk,
-    dir: &'a Path,
-    options: &'a LogOptions,
+pub(crate) struct Search<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) dir: &'a Path,
+    pub(crate) options: &'a LogOptions,
 }
 
 impl Search<'_> {
-    fn segments(&self, numbers: &[u32]) -> Result<Found, OpenError> {
+    /// `None` if no log was ever made here.
+    pub(crate) fn found(&self, names: &Names) -> Result<Option<Found>, OpenError> {
+        if !names.segments.is_empty() {
+            return self.segments(names).map(Some);
+        }
+        let reason = "all segments are missing";
+        match (self.options.known_durable, names.mark) {
+            (None, None) => Ok(None),
+            (known, _) => Err(lost(self.dir, 0, (Lsn::FIRST, known.unwrap_or(Lsn::FIRST)), reason)),
+        }
+    }
+
+    fn segments(&self, names: &Names) -> Result<Found, OpenError> {
+        let mut numbers = names.segments.clone();
+        let mut trimming = Trimming { leftover: names.leftover.clone(), mark: None };
+        trimming.mark = names.mark.map(|mark| self.dir.join(trimmed_name(mark)));
+        let newest = numbers[numbers.len() - 1];
+        if let Ok(header) = self.header(newest)? {
+            let kept = numbers.partition_point(|number| *number < header.kept.1);
+            trimming.leftover.extend(numbers.drain(..kept).map(|number| self.path(number)));
+        }
         let mut headers: Vec<SegmentHeader> = Vec::new();
-        for &number in numbers {
+        for &number in &numbers {
             match self.header(number)? {
                 Ok(header) => headers.push(header),
-                Err(reason) => return Err(self.header_lost(&headers, numbers, number, reason)),
+                Err(reason) => return Err(self.header_lost(&headers, &numbers, number, reason)),
             }
         }
+        let last = headers[headers.len() - 1];
+        self.first(&headers[0], &last, names.mark)?;
         for pair in headers.windows(2) {
             self.link(&pair[0], &pair[1])?;
         }
-        self.verify_latest(&headers)?;
-        let last = headers[headers.len() - 1];
+        let mut indexes = self.verify_latest(&headers)?;
         let end = self.tail_end(&last)?;
         if let Some(known) = self.options.known_durable.filter(|known| *known >= end.next) {
             let reason = "another durable file names records past the end of the log";
             return Err(lost(&self.path(last.number), end.offset, (end.next, known), reason));
         }
+        indexes.push(Some(end.index));
         let ends = headers[1..].iter().map(|header| header.previous_end).chain([end.offset]);
-        let segments = headers.iter().map(|header| Arc::new(Segment::new(self.dir, *header))).zip(ends).collect();
-        Ok(Found { log_id: last.log_id, segments, next: end.next, clean: end.clean, torn_bytes: end.torn_bytes })
+        let segments = headers.iter().zip(indexes).map(|(header, index)| Segment::new(self.dir, *header, index));
+        Ok(Found {
+            log_id: last.log_id,
+            segments: segments.map(Arc::new).zip(ends).collect(),
+            next: end.next,
+            shards: end.shards,
+            clean: end.clean,
+            torn_bytes: end.torn_bytes,
+            lost: Vec::new(),
+            trimming,
+        })
     }
 
     /// The outer error is of I/O or version; the inner says why the header is damaged.
-    fn header(&self, number: u32) -> Result<Result<SegmentHeader, &'static str>, OpenError> {
+    pub(crate) fn header(&self, number: u32) -> Result<Result<SegmentHeader, &'static str>, OpenError> {
         let path = self.path(number);
         let file = self.disk.open(&path).map_err(|error| OpenError::io(&path, error))?;
         let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
@@ -117,6 +198,18 @@ impl Search<'_> {
         lost(&self.path(number), 0, (first, last.max(first)), reason)
     }
 
+    /// The log begins where the newest segment or a trim mark says.
+    fn first(&self, first: &SegmentHeader, newest: &SegmentHeader, mark: Option<u32>) -> Result<(), OpenError> {
+        let (kept, number) = newest.kept;
+        let number = number.max(mark.map_or(0, |mark| mark + 1));
+        // Where loss was accepted, one segment may stand for several.
+        if first.number <= number || first.previous < number {
+            return Ok(());
+        }
+        let upto = first.base.previous().unwrap_or(Lsn::FIRST);
+        Err(lost(&self.path(number), 0, (kept.min(upto), upto), "the segment is missing"))
+    }
+
     /// The next header proves everything that this segment held.
     fn link(&self, segment: &SegmentHeader, next: &SegmentHeader) -> Result<(), OpenError> {
         let path = self.path(segment.number);
@@ -135,45 +228,38 @@ impl Search<'_> {
             let walk = self.walk(segment)?;
             return Err(lost(&path, walk.offset, (walk.next, upto.max(walk.next)), "the file is cut short"));
         }
-        let mut bytes = [0; FOOTER_BYTES];
-        if len < next.previous_end + FOOTER_BYTES as u64 {
-            return Ok(());
-        }
-        read_exact_at(&*file, &mut bytes, next.previous_end).map_err(|error| OpenError::io(&path, error))?;
-        match Footer::decode(&bytes, segment.salt, segment.number, next.previous_end) {
-            Some(footer) if footer.next != next.base => {
-                let range = (footer.next.min(next.base), upto.max(footer.next));
-                Err(lost(&path, next.previous_end, range, "its footer disagrees with the next segment"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Reads the latest finished segments whole, so that rot in what will be delivered next is told at the start. Older ones
-    /// are checked when they are read: opening must not take longer the more is stored.
-    fn verify_latest(&self, headers: &[SegmentHeader]) -> Result<(), OpenError> {
-        let mut left = VERIFIED_BYTES;
-        for pair in headers.windows(2).rev() {
-            let end = pair[1].previous_end;
-            match left.checked_sub(end) {
-                Some(rest) => left = rest,
-                None => return Ok(()),
-            }
-            self.verify(&pair[0], (end, pair[1].base))?;
-        }
         Ok(())
     }
 
+    /// Reads the latest finished segments whole, so that rot in what will be delivered next is told at the start. Older
+    /// ones are checked when they are read: opening must not take longer the more is stored.
+    fn verify_latest(&self, headers: &[SegmentHeader]) -> Result<Vec<Option<Index>>, OpenError> {
+        let mut indexes = vec![None; headers.len() - 1];
+        let mut left = VERIFIED_BYTES;
+        for (at, pair) in headers.windows(2).enumerate().rev() {
+            let end = pair[1].previous_end;
+            match left.checked_sub(end) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+            indexes[at] = Some(self.verify(&pair[0], (end, pair[1].base))?);
+        }
+        Ok(indexes)
+    }
+
     /// Every frame up to `end`, behind which `next` comes, was synced.
-    fn verify(&self, header: &SegmentHeader, (end, next): (u64, Lsn)) -> Result<(), OpenError> {
+    pub(crate) fn verify(&self, header: &SegmentHeader, (end, next): (u64, Lsn)) -> Result<Index, OpenError> {
         let path = self.path(header.number);
         let io = |error| OpenError::io(&path, error);
         let file = self.disk.open(&path).map_err(io)?;
         let len = file.len().map_err(io)?;
         let mut window = Window::new(&*file, len);
-        let walk = walk(&mut window, header).map_err(io)?;
-        if walk.offset >= end {
-            return Ok(());
+        let walk = walk(&mut window, header, end).map_err(io)?;
+        if let Stop::Newer(what) = walk.stop {
+            return Err(newer(&path, what));
+        }
+        if walk.offset >= end && walk.next == next {
+            return Ok(walk.index);
         }
         let resumes = look_behind(&mut window, header, &walk).map_err(io)?.resumes.unwrap_or(next);
         let last = resumes.previous().unwrap_or(walk.next).max(walk.next);
@@ -186,50 +272,60 @@ impl Search<'_> {
         let io = |error| OpenError::io(&path, error);
         let file = self.disk.open_write(&path).map_err(io)?;
         let len = file.len().map_err(io)?;
-        if let Some(footer) = closing_footer(&*file, header, len).map_err(io)? {
-            self.verify(header, (footer.offset, footer.next))?;
-            return self.sealed(header, footer);
+        if !closed(&*file, header, len).map_err(io)? {
+            // After a failed sync the page cache shows bytes that the medium does not hold.
+            file.forget(0, len).map_err(io)?;
         }
-        // After a failed sync the page cache shows bytes that the medium does not hold.
-        file.forget(0, len).map_err(io)?;
         let mut window = Window::new(&*file, len);
-        let walk = walk(&mut window, header).map_err(io)?;
-        let footer_at = window.at(walk.offset, FOOTER_BYTES).map_err(io)?;
-        let footer = footer_at.and_then(|bytes| Footer::decode(bytes, header.salt, header.number, walk.offset));
-        if let Some(footer) = footer.filter(|footer| footer.next == walk.next) {
-            return self.sealed(header, footer);
+        let walk = walk(&mut window, header, len).map_err(io)?;
+        if let Some(sealed) = sealed_at(&mut window, header, &walk).map_err(io)? {
+            return self.sealed(header, walk, sealed);
         }
         if let Stop::Newer(what) = walk.stop {
             return Err(newer(&path, what));
         }
         let behind = look_behind(&mut window, header, &walk).map_err(io)?;
-        if behind.proof {
+        let Some(shards) = walk.shards.clone().filter(|_| !behind.proof) else {
+            // The first frame has the map of shards; it was synced before the segment got its name.
             let last = behind.resumes.or(self.options.known_durable.map(Lsn::next)).and_then(Lsn::previous);
             let range = (walk.next, last.unwrap_or(walk.next).max(walk.next));
             return Err(lost(&path, walk.offset, range, walk.stop.reason()));
-        }
+        };
         file.sync_data().map_err(io)?;
         let torn_bytes = behind.dirty_end.saturating_sub(walk.offset);
-        Ok(TailEnd { offset: walk.offset, next: walk.next, clean: false, torn_bytes })
+        Ok(TailEnd { offset: walk.offset, next: walk.next, shards, index: walk.index, clean: false, torn_bytes })
     }
 
-    fn sealed(&self, header: &SegmentHeader, footer: Footer) -> Result<TailEnd, OpenError> {
-        if footer.sealed == Sealed::Rolled {
-            let last = self.options.known_durable.unwrap_or(footer.next).max(footer.next);
-            return Err(lost(&self.path(header.number + 1), 0, (footer.next, last), "the segment is missing"));
+    fn sealed(&self, header: &SegmentHeader, walk: Walk, sealed: Sealed) -> Result<TailEnd, OpenError> {
+        if sealed == Sealed::Rolled {
+            let last = self.options.known_durable.unwrap_or(walk.next).max(walk.next);
+            return Err(lost(&self.path(header.number + 1), 0, (walk.next, last), "the segment is missing"));
         }
-        Ok(TailEnd { offset: footer.offset, next: footer.next, clean: true, torn_bytes: 0 })
+        match walk.shards {
+            Some(shards) => Ok(TailEnd {
+                offset: walk.offset,
+                next: walk.next,
+                shards,
+                index: walk.index,
+                clean: true,
+                torn_bytes: 0,
+            }),
+            None => {
+                let range = (header.base, header.base);
+                Err(lost(&self.path(header.number), FRAMES_START, range, "the map of shards is missing"))
+            }
+        }
     }
 
-    fn walk(&self, header: &SegmentHeader) -> Result<Walk, OpenError> {
+    pub(crate) fn walk(&self, header: &SegmentHeader) -> Result<Walk, OpenError> {
         let path = self.path(header.number);
         let io = |error| OpenError::io(&path, error);
         let file = self.disk.open(&path).map_err(io)?;
         let len = file.len().map_err(io)?;
-        walk(&mut Window::new(&*file, len), header).map_err(io)
+        walk(&mut Window::new(&*file, len), header, len).map_err(io)
     }
 
-    fn path(&self, number: u32) -> PathBuf {
+    pub(crate) fn path(&self, number: u32) -> PathBuf {
         self.dir.join(name(number))
     }
 }
@@ -237,115 +333,41 @@ impl Search<'_> {
 struct TailEnd {
     offset: u64,
     next: Lsn,
+    shards: ShardMap,
+    index: Index,
     clean: bool,
     torn_bytes: u64,
 }
 
-/// How far the frames of a segment hold together.
-#[derive(Debug)]
-struct Walk {
-    /// The first position that holds no valid frame.
-    offset: u64,
-    next: Lsn,
-    stop: Stop,
+/// Whether a footer follows the last frame: behind the index, which need not be whole, or at the end of the file.
+fn sealed_at(window: &mut Window<'_>, header: &SegmentHeader, walk: &Walk) -> io::Result<Option<Sealed>> {
+    let index = window.at(walk.offset, FRAME_HEADER_BYTES)?.map(|bytes| FrameHeader::decode(bytes, header.salt));
+    let at = match index {
+        Some(Ok(frame)) if frame.kind == Kind::Index => walk.offset + frame.whole_bytes(),
+        _ => window.end().saturating_sub(FOOTER_BYTES as u64),
+    };
+    let bytes = window.at(at, FOOTER_BYTES)?;
+    let footer = bytes.and_then(|bytes| Footer::decode(bytes, header.salt, header.number, at));
+    let fits = |footer: &Footer| footer.next == walk.next && footer.frames_end == walk.offset;
+    Ok(footer.filter(fits).map(|footer| footer.sealed))
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Stop {
-    Bad(&'static str),
-    Newer(&'static str),
-}
-
-impl Stop {
-    fn reason(self) -> &'static str {
-        match self {
-            Stop::Bad(reason) | Stop::Newer(reason) => reason,
-        }
-    }
-}
-
-fn walk(window: &mut Window<'_>, header: &SegmentHeader) -> io::Result<Walk> {
-    let mut walk =
-        Walk { offset: SEGMENT_HEADER_BYTES as u64, next: header.base, stop: Stop::Bad("the file is cut short") };
-    let mut chain = header.chain();
-    loop {
-        let Some(bytes) = window.at(walk.offset, FRAME_HEADER_BYTES)? else { return Ok(walk) };
-        let crc = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-        let frame = match FrameHeader::decode(bytes, header.salt) {
-            Ok(frame) => frame,
-            Err(fault) => {
-                walk.stop = match fault {
-                    Fault::Damaged(reason) => Stop::Bad(reason),
-                    Fault::Newer(what) => Stop::Newer(what),
-                };
-                return Ok(walk);
-            }
-        };
-        if frame.base != walk.next || frame.chain != chain {
-            walk.stop = Stop::Bad("a frame does not follow the one before it");
-            return Ok(walk);
-        }
-        let inside = walk.offset + frame.whole_bytes() <= window.end();
-        let body = window.at(walk.offset + FRAME_HEADER_BYTES as u64, frame.body_bytes as usize)?;
-        if !(inside && body.is_some_and(|body| frame.body_matches(header.salt, body))) {
-            walk.stop = Stop::Bad("the checksum of a frame's records does not match");
-            return Ok(walk);
-        }
-        chain = crc;
-        walk.next = frame.next();
-        walk.offset += frame.whole_bytes();
-    }
-}
-
-/// What stands past the bad position.
-#[derive(Debug, Default)]
-struct Behind {
-    /// Bytes at the bad position had been synced.
-    proof: bool,
-    /// The first LSN after the hole that can be read, or that would come next.
-    resumes: Option<Lsn>,
-    /// After the last byte that is not zero.
-    dirty_end: u64,
-}
-
-fn look_behind(window: &mut Window<'_>, header: &SegmentHeader, walk: &Walk) -> io::Result<Behind> {
-    let mut behind = Behind::default();
-    let mut at = walk.offset;
-    while at < window.end() {
-        let bytes = usize::try_from(ALIGN.min(window.end() - at)).expect("at most 64");
-        let Some(block) = window.at(at, bytes)? else { break };
-        if let Some(dirty) = block.iter().rposition(|byte| *byte != 0) {
-            behind.dirty_end = at + dirty as u64 + 1;
-            if let Ok(frame) = FrameHeader::decode(block, header.salt) {
-                let stamped_past = frame.durable_segment > header.number
-                    || (frame.durable_segment == header.number && u64::from(frame.durable_offset) > walk.offset);
-                behind.proof |= at > walk.offset && stamped_past;
-                let body = window.at(at + FRAME_HEADER_BYTES as u64, frame.body_bytes as usize)?;
-                let whole = body.is_some_and(|body| frame.body_matches(header.salt, body));
-                if whole && frame.base > walk.next && behind.resumes.is_none() {
-                    behind.resumes = Some(frame.base);
-                }
-            } else if let Some(footer) = Footer::decode(block, header.salt, header.number, at) {
-                behind.proof |= footer.offset > walk.offset;
-                behind.resumes = behind.resumes.or(Some(footer.next));
-            }
-        }
-        at += ALIGN;
-    }
-    Ok(behind)
-}
-
-/// A file that was sealed ends with its footer.
-fn closing_footer(file: &dyn hydrant_disk::DiskFile, header: &SegmentHeader, len: u64) -> io::Result<Option<Footer>> {
-    let Some(offset) = len.checked_sub(FOOTER_BYTES as u64).filter(|at| *at >= SEGMENT_HEADER_BYTES as u64) else {
-        return Ok(None);
+/// A file that was closed ends with its footer.
+fn closed(file: &dyn DiskFile, header: &SegmentHeader, len: u64) -> io::Result<bool> {
+    let Some(offset) = len.checked_sub(FOOTER_BYTES as u64).filter(|at| *at >= FRAMES_START) else {
+        return Ok(false);
     };
     let mut bytes = [0; FOOTER_BYTES];
     read_exact_at(file, &mut bytes, offset)?;
-    Ok(Footer::decode(&bytes, header.salt, header.number, offset))
+    Ok(Footer::decode(&bytes, header.salt, header.number, offset).is_some())
 }
 
-fn lost(segment: &Path, offset: u64, (first_lost, last_lost): (Lsn, Lsn), reason: &'static str) -> OpenError {
+pub(crate) fn lost(
+    segment: &Path,
+    offset: u64,
+    (first_lost, last_lost): (Lsn, Lsn),
+    reason: &'static str,
+) -> OpenError {
     OpenError::Corrupt { segment: segment.to_owned(), offset, first_lost, last_lost, reason }
 }
 

@@ -1,21 +1,17 @@
 //! Files that hold one stretch of the log: their names, how one comes to be, and reading along one.
 //!
-//! Invariant: a file has its final name only once its header and its zeros are synced.
+//! Invariant: a file has its final name only once its header, its first frames and its blocks are synced.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hydrant_disk::{Disk, DiskFile};
-use hydrant_record::Lsn;
 
-use crate::layout::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::layout::{Index, SEGMENT_HEADER_BYTES, SegmentHeader};
 
-pub(crate) const SEGMENT_BYTES_MIN: u64 = 256 << 10;
 /// Zeros are pushed out in pieces of this size, so that they never crowd out the small syncs beside them.
 const PREPARE_PIECE: u64 = 4 << 20;
-/// A place is noted about each MiB, so that a reader need not walk a whole segment to its start.
-const NOTE_EVERY: u64 = 1 << 20;
 const READ_AHEAD: usize = 256 << 10;
 
 /// One segment as the running log knows it.
@@ -25,28 +21,18 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     /// Set when it leaves the log, for readers that still hold it.
     pub(crate) end_when_trimmed: OnceLock<u64>,
-    /// Known starts of frames, ascending; derived, and never the only way to find a record.
-    places: Mutex<Vec<(Lsn, u64)>>,
+    /// Whole up to the durable end, or not known yet.
+    index: Mutex<Option<Index>>,
 }
 
 impl Segment {
-    pub(crate) fn new(dir: &Path, header: SegmentHeader) -> Segment {
-        let places = Mutex::new(vec![(header.base, SEGMENT_HEADER_BYTES as u64)]);
-        Segment { header, path: dir.join(name(header.number)), end_when_trimmed: OnceLock::new(), places }
+    pub(crate) fn new(dir: &Path, header: SegmentHeader, index: Option<Index>) -> Segment {
+        let path = dir.join(name(header.number));
+        Segment { header, path, end_when_trimmed: OnceLock::new(), index: Mutex::new(index) }
     }
 
-    /// The last known start of a frame at or before `lsn`.
-    pub(crate) fn place_before(&self, lsn: Lsn) -> (Lsn, u64) {
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places[places.partition_point(|(base, _)| *base <= lsn).max(1) - 1]
-    }
-
-    /// Notes where a frame starts, if it is far enough behind the last note.
-    pub(crate) fn note(&self, base: Lsn, offset: u64) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.last().is_some_and(|(last, at)| *last < base && at + NOTE_EVERY <= offset) {
-            places.push((base, offset));
-        }
+    pub(crate) fn index(&self) -> MutexGuard<'_, Option<Index>> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,12 +40,19 @@ pub(crate) fn name(number: u32) -> String {
     format!("{number:020}.seg")
 }
 
+/// Says that this segment and those before it were trimmed; its blocks may wait here for their next life.
+pub(crate) fn trimmed_name(number: u32) -> String {
+    format!("{number:020}.seg.free")
+}
+
 /// What a name in a log's directory is.
 pub(crate) enum Name {
     Segment(u32),
+    /// A trim mark.
+    Trimmed(u32),
     /// Left by a crash: never held a record.
     Scratch,
-    /// For humans.
+    /// For humans: `NAME`, and what was set aside when loss was accepted.
     Label,
     Foreign,
 }
@@ -67,15 +60,16 @@ pub(crate) enum Name {
 impl Name {
     pub(crate) fn of(path: &Path) -> Name {
         let text = path.to_string_lossy();
-        if text == "NAME" {
+        if text == "NAME" || text.ends_with(".seg.damaged") {
             return Name::Label;
         }
         if text.ends_with(".seg.tmp") {
             return Name::Scratch;
         }
-        let number = text.strip_suffix(".seg").and_then(|digits| digits.parse().ok());
-        match number {
-            Some(number) if number > 0 && text == name(number) => Name::Segment(number),
+        let number = |suffix| text.strip_suffix(suffix)?.parse().ok().filter(|number| *number > 0);
+        match (number(".seg"), number(".seg.free")) {
+            (Some(number), _) if text == name(number) => Name::Segment(number),
+            (_, Some(number)) if text == trimmed_name(number) => Name::Trimmed(number),
             _ => Name::Foreign,
         }
     }
@@ -98,13 +92,15 @@ impl From<io::Error> for CreateError {
     }
 }
 
-/// A file of synced zeros that has no header yet.
+/// A file with synced blocks that is no segment yet.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) file: Arc<dyn DiskFile>,
-    pub(crate) number: u32,
     pub(crate) capacity: u64,
-    scratch: PathBuf,
+    /// It was a segment before. Its blocks aren't zeroed again: nothing of that life passes for a frame of the next one,
+    /// whose salt, segment number and LSNs differ. And its name is a trim mark.
+    pub(crate) recycled: bool,
+    pub(crate) path: PathBuf,
 }
 
 impl Prepared {
@@ -119,37 +115,38 @@ impl Prepared {
             capacity = (capacity / 2).max(request.least);
         }
         // Never a name that somebody else could be about to use: two openings of a log in one process stay apart.
-        let scratch = dir.join(format!("{:020}.{:016x}.seg.tmp", request.number, disk.random()?));
-        let filled = fill(disk, &scratch, capacity);
+        let path = dir.join(format!("{:016x}.seg.tmp", disk.random()?));
+        let filled = fill(disk, &path, capacity);
         if filled.is_err() {
-            let _ = disk.remove(&scratch);
+            let _ = disk.remove(&path);
         }
-        Ok(Prepared { file: filled?, number: request.number, capacity, scratch })
+        Ok(Prepared { file: filled?, capacity, recycled: false, path })
     }
 
-    /// Gives it a header and its name; durable on return.
-    pub(crate) fn install(&self, disk: &dyn Disk, dir: &Path, header: &SegmentHeader) -> Result<(), CreateError> {
+    /// Gives it a header, the frames that follow it, and its name; durable on return.
+    pub(crate) fn install(&self, disk: &dyn Disk, dir: &Path, (number, head): (u32, &[u8])) -> Result<(), CreateError> {
         let named = (|| {
-            self.file.write_at(&header.encode(), 0)?;
+            self.file.write_at(head, 0)?;
             self.file.sync_data()?;
-            disk.rename_new(&self.scratch, &dir.join(name(header.number)))
+            disk.rename_new(&self.path, &dir.join(name(number)))
         })();
         if let Err(error) = named {
             self.discard(disk);
             return Err(error.into());
         }
+        // Without this a recycled file could have its old name again after power loss.
         disk.sync_dir(dir).map_err(CreateError::Failed)
     }
 
+    /// Gives its space back. A trim mark keeps its name.
     pub(crate) fn discard(&self, disk: &dyn Disk) {
-        let _ = disk.remove(&self.scratch);
+        let _ = if self.recycled { self.file.set_len(0) } else { disk.remove(&self.path) };
     }
 }
 
 /// How large a new segment is to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
-    pub(crate) number: u32,
     pub(crate) wanted: u64,
     pub(crate) least: u64,
     pub(crate) reserve: u64,
@@ -204,3 +201,6 @@ impl<'a> Window<'a> {
         Ok(Some(&self.buffer[from..from + len]))
     }
 }
+
+/// Where the frames of a segment begin.
+pub(crate) const FRAMES_START: u64 = SEGMENT_HEADER_BYTES as u64;

@@ -5,7 +5,6 @@
 //! Invariant: the ranges of the open shards cover every hash key exactly once. [`ShardMap::build`] is the only way to a
 //! map, and refuses anything else.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the log is about to write shard maps"))]
 mod encoding;
 mod reshard;
 

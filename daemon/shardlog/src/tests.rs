@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hydrant_disk::{Disk, RealDisk};
-use hydrant_record::{Lsn, NewRecord, Record, ShardIx};
+use hydrant_record::{Lsn, NewRecord, Placement, Record};
 
 use super::*;
 
 mod crash;
 mod faults;
+mod loss;
 mod model;
 mod sim;
 mod use_cases;
@@ -37,7 +38,7 @@ fn numbered(number: usize, len: usize) -> NewRecord {
     let mut data = format!("record {number} ").into_bytes();
     data.resize(data.len().max(len), b'.');
     let key = (!number.is_multiple_of(3)).then(|| Bytes::from(format!("key {number}")));
-    NewRecord { shard: ShardIx(u32::try_from(number % 2).unwrap()), partition_key: key, data: Bytes::from(data) }
+    NewRecord { placement: Placement::Any, partition_key: key, data: Bytes::from(data) }
 }
 
 fn some(numbers: std::ops::Range<usize>) -> Vec<NewRecord> {
@@ -55,7 +56,7 @@ fn read_all(log: &ShardLog, after: Option<Lsn>) -> Vec<Record> {
 
 fn payloads(records: &[Record]) -> Vec<NewRecord> {
     let plain = |record: &Record| NewRecord {
-        shard: record.shard,
+        placement: Placement::Any,
         partition_key: record.partition_key.clone(),
         data: record.data.clone(),
     };

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing is written after a write or sync that failed, and a group that was refused for space left no trace.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
@@ -9,16 +10,23 @@ use hydrant_disk::DiskFile;
 use hydrant_record::{Lsn, NewRecord, Timestamp};
 
 use crate::Appended;
-use crate::layout::{ALIGN, FOOTER_BYTES, FRAME_HEADER_BYTES, Footer, FrameHeader, SEGMENT_HEADER_BYTES, Sealed};
-use crate::layout::{SegmentHeader, aligned, crc, encode_record, frame_run};
+use crate::frames::{Frames, Stamp, place, runs};
+use crate::layout::{FOOTER_BYTES, Footer, FrameHeader, Index, Kind, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader};
+use crate::layout::{frame_bytes, index_bytes_max};
 use crate::log::Shared;
-use crate::segment::{CreateError, Prepared, Request, SEGMENT_BYTES_MIN, Segment};
+use crate::segment::{CreateError, FRAMES_START, Prepared, Request, Segment};
+use crate::shards::{Reshard, ReshardError, ShardMap};
 
-/// A larger buffer is given back after the group that needed it.
-const BUFFER_BYTES_KEPT: usize = 8 << 20;
+/// A larger buffer is given back after the group that needed it: many threads keep one each.
+const BUFFER_BYTES_KEPT: usize = 256 << 10;
 /// Free space is asked for again after so many bytes, or after a second.
 const SPACE_BYTES: u64 = 32 << 20;
 const SPACE_MILLIS: u64 = 1000;
+
+thread_local! {
+    /// Of the thread and not of the log, so that an idle log costs no memory.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Where the next group goes. Used by one thread at a time.
 #[derive(Debug)]
@@ -27,7 +35,6 @@ pub(crate) struct Writer {
     /// The newest segment: its number, and where it ends if it takes no more.
     newest: (u32, u64),
     next: Lsn,
-    buffer: Vec<u8>,
     space: Space,
 }
 
@@ -53,6 +60,8 @@ struct Space {
 #[derive(Debug)]
 pub(crate) enum CommitError {
     DiskFull,
+    /// The change of shards makes no sense; nothing was written.
+    Refused(ReshardError),
     /// The log is of no use any more.
     Failed(io::Error),
 }
@@ -83,112 +92,187 @@ impl Writer {
     /// `newest` is the newest segment and its end; number 0 in a new log.
     pub(crate) fn new(newest: (u32, u64), next: Lsn) -> Writer {
         let space = Space { checked_at: Timestamp::from_millis(0), bytes: SPACE_BYTES, low: false };
-        Writer { active: None, newest, next, buffer: Vec::new(), space }
+        Writer { active: None, newest, next, space }
     }
 
-    /// Stores the members in order; durable on return. `bytes` is what they take, framed.
+    /// Stores the members in order; durable on return.
     pub(crate) fn commit(
         &mut self,
         log: &Arc<Shared>,
         members: &[Vec<NewRecord>],
-        bytes: u64,
         roll: bool,
     ) -> Result<Committed, CommitError> {
         let now = log.options.clock.now();
+        let shards = Arc::clone(&log.state().shards);
+        let (records, places) = place(members, &shards, self.next);
+        let bytes = runs(&records).map(|run| frame_bytes(run.body_bytes)).sum();
         self.check_space(log, now, bytes)?;
-        let fits = |active: &Active| {
-            let begun = active.end > SEGMENT_HEADER_BYTES as u64;
-            !(roll && begun) && active.end + bytes + FOOTER_BYTES as u64 <= active.capacity
-        };
-        if !self.active.as_ref().is_some_and(fits) {
-            self.roll(log, bytes)?;
-        }
-        let active = self.active.as_mut().expect("rolling made one");
-        active.commits += 1;
-        let mut group = Group { next: self.next, now, chain: active.chain, buffer: std::mem::take(&mut self.buffer) };
-        let appended = members.iter().map(|records| group.member(records, active, log)).collect();
-        active.file.write_at(&group.buffer, active.end)?;
-        active.file.sync_data()?;
-        active.segment.note(self.next, active.end);
-        active.end += group.buffer.len() as u64;
-        active.chain = group.chain;
-        self.next = group.next;
-        let end = active.end;
-        group.buffer.clear();
-        group.buffer.shrink_to(BUFFER_BYTES_KEPT);
-        self.buffer = group.buffer;
+        self.make_room(log, bytes, roll)?;
+        let end = self.write(log, now, |frames| {
+            for run in runs(&records) {
+                frames.records(&run);
+            }
+        })?;
         self.ask_for_next(log);
+        let appended = places.into_iter().map(|place| place.appended(log.epoch, now)).collect();
         Ok(Committed { appended, next: self.next, end })
+    }
+
+    /// Divides the stream anew: what was committed before lies in the old shards, what comes after in the new. Durable on
+    /// return.
+    pub(crate) fn reshard(&mut self, log: &Arc<Shared>, change: &Reshard) -> Result<(ShardMap, u64), CommitError> {
+        let now = log.options.clock.now();
+        let shards = log.state().shards.apply(change, now, self.next).map_err(CommitError::Refused)?;
+        let body = shards.encode();
+        let bytes = frame_bytes(body.len());
+        self.check_space(log, now, bytes)?;
+        self.make_room(log, bytes, false)?;
+        let end = self.write(log, now, |frames| frames.control(Kind::Shards, &body))?;
+        Ok((shards, end))
+    }
+
+    fn make_room(&mut self, log: &Arc<Shared>, bytes: u64, roll: bool) -> Result<(), CommitError> {
+        let fits = |active: &Active| {
+            !(roll && active.commits > 0) && active.end + bytes + tail_bytes(active.capacity) <= active.capacity
+        };
+        if self.active.as_ref().is_some_and(fits) { Ok(()) } else { self.roll(log, bytes) }
+    }
+
+    /// One write and one sync of the frames that `fill` makes. Returns where they end.
+    fn write(&mut self, log: &Shared, now: Timestamp, fill: impl FnOnce(&mut Frames<'_>)) -> io::Result<u64> {
+        let active = self.active.as_mut().expect("there is room");
+        active.commits += 1;
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            let stamp = Stamp {
+                salt: active.segment.header.salt,
+                durable: (active.segment.header.number, active.end),
+                now,
+                commit: active.commits,
+                compression: log.options.compression,
+                mends: false,
+            };
+            let mut frames = Frames::new(buffer, stamp, (self.next, active.chain));
+            fill(&mut frames);
+            let (next, chain, written) = frames.finish();
+            active.file.write_at(buffer, active.end)?;
+            active.file.sync_data()?;
+            let start = active.end;
+            active.segment.note(&written, start);
+            active.end += buffer.len() as u64;
+            active.chain = chain;
+            self.next = next;
+            if buffer.capacity() > BUFFER_BYTES_KEPT {
+                *buffer = Vec::new();
+            }
+            Ok(active.end)
+        })
     }
 
     /// Makes the next segment durable, then seals the one before: so each proves the other.
     pub(crate) fn roll(&mut self, log: &Arc<Shared>, bytes: u64) -> Result<(), CommitError> {
-        let (previous, end) =
+        let (previous, previous_end) =
             self.active.as_ref().map_or(self.newest, |active| (active.segment.header.number, active.end));
         let number = previous.checked_add(1).ok_or_else(|| io::Error::other("all segment numbers are used"))?;
+        let (kept, shards) = log.state().kept(self.next, number);
+        let map = shards.forget(kept.0).encode();
+        let salt = log.disk.random()?;
+        let prepared = self.prepared(log, bytes + frame_bytes(map.len()))?;
         let header = SegmentHeader {
+            recycled: prepared.recycled,
             log_id: log.id,
-            salt: log.disk.random()?,
+            salt,
             epoch: log.epoch,
             base: self.next,
             number,
             previous,
-            previous_end: end,
+            previous_end,
+            kept,
         };
-        let request = self.request(log, number, bytes);
-        let mut spare = log.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.wanted = None;
-        let ready = spare.ready.take().filter(|ready| ready.number == number && ready.capacity >= request.least);
-        let prepared = match ready {
-            Some(ready) => ready,
-            None => Prepared::new(&*log.disk, &log.dir, &request)?,
+        let stamp = Stamp {
+            salt,
+            durable: (previous, previous_end),
+            now: log.options.clock.now(),
+            commit: 0,
+            compression: log.options.compression,
+            mends: false,
         };
-        drop(spare);
-        prepared.install(&*log.disk, &log.dir, &header)?;
-        self.seal(Sealed::Rolled)?;
-        let segment = Arc::new(Segment::new(&log.dir, header));
-        log.state().segments.push((Arc::clone(&segment), SEGMENT_HEADER_BYTES as u64));
-        self.newest = (number, SEGMENT_HEADER_BYTES as u64);
-        self.active = Some(Active {
-            chain: header.chain(),
-            segment,
-            file: prepared.file,
-            capacity: prepared.capacity,
-            end: SEGMENT_HEADER_BYTES as u64,
-            commits: 0,
-            next_asked_for: false,
-        });
+        let mut head = header.encode().to_vec();
+        let mut frames = Frames::new(&mut head, stamp, (self.next, header.chain()));
+        frames.control(Kind::Shards, &map);
+        let (_, chain, written) = frames.finish();
+        prepared.install(&*log.disk, &log.dir, (number, &head))?;
+        self.seal(log, Sealed::Rolled)?;
+        let end = head.len() as u64;
+        let segment = Arc::new(Segment::new(&log.dir, header, Some(Index::new(header.base))));
+        segment.note(&written, 0);
+        log.state().segments.push((Arc::clone(&segment), end));
+        self.newest = (number, end);
+        let (file, capacity) = (prepared.file, prepared.capacity);
+        self.active = Some(Active { chain, segment, file, capacity, end, commits: 0, next_asked_for: false });
         Ok(())
     }
 
-    /// Writes the footer behind the last frame and gives the rest of the file back.
-    pub(crate) fn seal(&mut self, sealed: Sealed) -> io::Result<()> {
+    /// The file that was made ready before, or else a new one.
+    fn prepared(&self, log: &Arc<Shared>, bytes: u64) -> Result<Prepared, CreateError> {
+        let request = self.request(log, bytes);
+        let mut spare = log.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.wanted = None;
+        match spare.ready.take() {
+            Some(ready) if ready.capacity >= request.least => return Ok(ready),
+            Some(small) => small.discard(&*log.disk),
+            None => {}
+        }
+        drop(spare);
+        Prepared::new(&*log.disk, &log.dir, &request)
+    }
+
+    /// Writes the index and the footer behind the last frame, and gives the rest of the file back if it is much.
+    pub(crate) fn seal(&mut self, log: &Shared, sealed: Sealed) -> io::Result<()> {
         let Some(active) = self.active.take() else { return Ok(()) };
         let header = &active.segment.header;
-        let footer = Footer { offset: active.end, next: self.next, number: header.number, chain: active.chain, sealed };
-        active.file.write_at(&footer.encode(header.salt), active.end)?;
-        active.file.set_len(active.end + FOOTER_BYTES as u64)?;
-        self.newest = (header.number, active.end);
+        let stamp = Stamp {
+            salt: header.salt,
+            durable: (header.number, active.end),
+            now: log.options.clock.now(),
+            commit: active.commits + 1,
+            compression: log.options.compression,
+            mends: false,
+        };
+        let index = active.segment.index().as_ref().map(Index::encode).unwrap_or_default();
+        let mut out = Vec::new();
+        let mut frames = Frames::new(&mut out, stamp, (self.next, active.chain));
+        frames.control(Kind::Index, &index);
+        let (_, chain, _) = frames.finish();
+        let offset = active.end + out.len() as u64;
+        let footer = Footer { offset, frames_end: active.end, next: self.next, number: header.number, chain, sealed };
+        out.extend_from_slice(&footer.encode(header.salt));
+        active.file.write_at(&out, active.end)?;
+        let end = active.end + out.len() as u64;
+        // A file that is nearly full keeps its length, for its next life.
+        if sealed == Sealed::Closed || end < active.capacity / 4 * 3 {
+            active.file.set_len(end)?;
+        }
+        self.newest = (header.number, offset);
         active.file.sync_data()
     }
 
-    fn request(&self, log: &Arc<Shared>, number: u32, bytes: u64) -> Request {
-        let needed = SEGMENT_HEADER_BYTES as u64 + bytes + FOOTER_BYTES as u64;
-        let least = needed.next_multiple_of(SEGMENT_HEADER_BYTES as u64).max(SEGMENT_BYTES_MIN);
-        let doubled = self.active.as_ref().map_or(SEGMENT_BYTES_MIN, |active| active.capacity.saturating_mul(2));
+    fn request(&self, log: &Arc<Shared>, bytes: u64) -> Request {
+        let smallest = log.options.segment_bytes_min.min(log.options.segment_bytes_max);
+        let needed = FRAMES_START + bytes;
+        let least = (needed + tail_bytes(needed)).next_multiple_of(SEGMENT_HEADER_BYTES as u64).max(smallest);
+        let doubled = self.active.as_ref().map_or(smallest, |active| active.capacity.saturating_mul(2));
         let wanted = doubled.min(log.options.segment_bytes_max).max(least);
-        Request { number, wanted, least, reserve: log.options.reserve_bytes }
+        Request { wanted, least, reserve: log.options.reserve_bytes }
     }
 
-    /// Has the next segment filled with zeros in the background once this one is half full.
+    /// Has the next segment made ready in the background once this one is half full.
     fn ask_for_next(&mut self, log: &Arc<Shared>) {
-        let Some(active) =
-            self.active.as_ref().filter(|active| !active.next_asked_for && active.end * 2 > active.capacity)
-        else {
+        let due = |active: &Active| !active.next_asked_for && active.end * 2 > active.capacity;
+        if !self.active.as_ref().is_some_and(due) {
             return;
-        };
-        let Some(number) = active.segment.header.number.checked_add(1) else { return };
-        let request = self.request(log, number, 0);
+        }
+        let request = self.request(log, 0);
         if let Some(active) = self.active.as_mut() {
             active.next_asked_for = true;
         }
@@ -209,52 +293,16 @@ impl Writer {
     }
 }
 
-/// The bytes of one commit while they are put together.
-struct Group {
-    next: Lsn,
-    now: Timestamp,
-    chain: u32,
-    buffer: Vec<u8>,
+impl Segment {
+    /// Takes frames into the index; `start` is where the buffer that held them was written.
+    fn note(&self, written: &[(FrameHeader, u64)], start: u64) {
+        if let Some(index) = self.index().as_mut() {
+            written.iter().for_each(|(frame, at)| index.add(frame, start + at));
+        }
+    }
 }
 
-impl Group {
-    fn member(&mut self, mut records: &[NewRecord], active: &Active, log: &Arc<Shared>) -> Appended {
-        let first = self.next;
-        while !records.is_empty() {
-            let (run, body_bytes) = frame_run(records);
-            self.frame(run, body_bytes, active);
-            records = &records[run.len()..];
-        }
-        let last = self.next.previous().expect("a member has records");
-        Appended { first, last, epoch: log.epoch, arrived_at: self.now }
-    }
-
-    fn frame(&mut self, run: &[NewRecord], body_bytes: usize, active: &Active) {
-        let salt = active.segment.header.salt;
-        let start = self.buffer.len();
-        let body = start + FRAME_HEADER_BYTES;
-        self.buffer.reserve(FRAME_HEADER_BYTES + body_bytes + usize::try_from(ALIGN).expect("64"));
-        self.buffer.resize(body, 0);
-        for record in run {
-            encode_record(record, &mut self.buffer);
-        }
-        let header = FrameHeader {
-            body_bytes: u32::try_from(body_bytes).expect("a body is limited"),
-            body_crc: crc(salt, &self.buffer[body..]),
-            base: self.next,
-            durable_segment: active.segment.header.number,
-            durable_offset: u32::try_from(active.end).unwrap_or(u32::MAX),
-            arrived_at: self.now,
-            commit: active.commits,
-            shard: run[0].shard,
-            count: u32::try_from(run.len()).expect("a body is limited"),
-            chain: self.chain,
-        }
-        .encode(salt);
-        self.buffer[start..body].copy_from_slice(&header);
-        self.chain = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-        let whole = start + usize::try_from(aligned(FRAME_HEADER_BYTES + body_bytes)).expect("fits in memory");
-        self.buffer.resize(whole, 0);
-        self.next = self.next.plus(run.len() as u64);
-    }
+/// What sealing a segment of this size may need behind its last frame.
+fn tail_bytes(capacity: u64) -> u64 {
+    frame_bytes(index_bytes_max(capacity)) + FOOTER_BYTES as u64
 }

@@ -17,7 +17,7 @@ impl Place {
         }
         let place = Place { dir };
         let log = place.log();
-        let record = || NewRecord { shard: ShardIx(0), partition_key: None, data: Bytes::from_static(b"x") };
+        let record = || NewRecord { placement: Placement::Any, partition_key: None, data: Bytes::from_static(b"x") };
         log.append((0..10).map(|_| record()).collect()).unwrap();
         log.close().unwrap();
         place

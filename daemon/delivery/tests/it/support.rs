@@ -10,7 +10,7 @@ use hydrant_config::{DeliveryStream, Environment};
 use hydrant_delivery::{CpuPool, Pipeline, PipelineParts, StartError, Status};
 use hydrant_disk::{Disk, RealDisk};
 use hydrant_plugins::Transform;
-use hydrant_record::{NewRecord, ShardIx, StreamId};
+use hydrant_record::{NewRecord, Placement, StreamId};
 use hydrant_shardlog::{LogOptions, ShardLog, SystemClock};
 use hydrant_sinks::Sink;
 
@@ -129,7 +129,7 @@ impl Place {
 
 pub(crate) fn append(log: &ShardLog, records: &[&str]) {
     let record = |text: &&str| NewRecord {
-        shard: ShardIx(0),
+        placement: Placement::Any,
         partition_key: None,
         data: Bytes::copy_from_slice(text.as_bytes()),
     };

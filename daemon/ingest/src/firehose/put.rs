@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hydrant_record::{Identity, NewRecord, ShardIx};
+use hydrant_record::{Identity, NewRecord, Placement};
 use hydrant_shardlog::{AppendError, Appended};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -133,7 +133,7 @@ impl<'a> Put<'a> {
         let handle = entry.writable().ok_or_else(|| ApiError::not_found(&valid.name, account))?;
         let count = valid.data.len();
         let appended = store(handle, valid.data, &operations.counters).await?;
-        Ok(if batch { batch_reply(handle, appended, count) } else { one_reply(handle, appended) })
+        Ok(if batch { batch_reply(handle, &appended, count) } else { one_reply(handle, &appended) })
     }
 }
 
@@ -280,7 +280,7 @@ fn stream_name<'a>(name: Option<Text<'a>>, violations: &mut Violations) -> Cow<'
 
 async fn store(handle: &StreamHandle, data: Vec<Bytes>, counters: &Arc<Counters>) -> Result<Appended, ApiError> {
     let bytes: usize = data.iter().map(Bytes::len).sum();
-    let record = |data| NewRecord { shard: ShardIx(0), partition_key: None, data };
+    let record = |data| NewRecord { placement: Placement::Any, partition_key: None, data };
     let records: Vec<NewRecord> = data.into_iter().map(record).collect();
     let (count, counters) = (records.len(), Arc::clone(counters));
     let (reply, outcome) = oneshot::channel();
@@ -305,23 +305,24 @@ fn refused(error: &AppendError) -> ApiError {
     }
 }
 
-fn id_of(handle: &StreamHandle, appended: &Appended, index: u64) -> String {
-    let identity = Identity { log: handle.log.id(), epoch: appended.epoch, lsn: appended.first.plus(index) };
+fn id_of(handle: &StreamHandle, appended: &Appended, index: usize) -> String {
+    let (_, lsn) = appended.place(index);
+    let identity = Identity { log: handle.log.id(), epoch: appended.epoch, lsn };
     record_id::encode(handle.id, identity)
 }
 
-fn one_reply(handle: &StreamHandle, appended: Appended) -> String {
-    format!(r#"{{"RecordId":"{}","Encrypted":false}}"#, id_of(handle, &appended, 0))
+fn one_reply(handle: &StreamHandle, appended: &Appended) -> String {
+    format!(r#"{{"RecordId":"{}","Encrypted":false}}"#, id_of(handle, appended, 0))
 }
 
-fn batch_reply(handle: &StreamHandle, appended: Appended, count: usize) -> String {
+fn batch_reply(handle: &StreamHandle, appended: &Appended, count: usize) -> String {
     let mut text = String::with_capacity(64 + count * (record_id::TEXT_LEN + 16));
     text.push_str(r#"{"FailedPutCount":0,"Encrypted":false,"RequestResponses":["#);
-    for index in 0..count as u64 {
+    for index in 0..count {
         let separator = if index == 0 { "" } else { "," };
         text.push_str(separator);
         text.push_str(r#"{"RecordId":""#);
-        text.push_str(&id_of(handle, &appended, index));
+        text.push_str(&id_of(handle, appended, index));
         text.push_str(r#""}"#);
     }
     text.push_str("]}");

@@ -58,11 +58,11 @@ fn unique(number: u64, len: usize) -> NewRecord {
         data.extend_from_slice(&dice.roll().to_le_bytes());
     }
     let partition_key = dice.chance(1, 2).then(|| Bytes::from(format!("key {}", number % 5)));
-    NewRecord { shard: ShardIx(u32::try_from(number / 3 % 2).unwrap()), partition_key, data: Bytes::from(data) }
+    NewRecord { placement: Placement::Any, partition_key, data: Bytes::from(data) }
 }
 
 fn same(given: &NewRecord, found: &Record) -> bool {
-    (given.shard, &given.partition_key, &given.data) == (found.shard, &found.partition_key, &found.data)
+    (&given.partition_key, &given.data) == (&found.partition_key, &found.data)
 }
 
 fn value(lsn: Option<Lsn>) -> u64 {
