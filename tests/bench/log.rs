@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use hydrant_disk::RealDisk;
-use hydrant_record::{NewRecord, ShardIx};
+use hydrant_record::{NewRecord, Placement};
 use hydrant_shardlog::{LogOptions, ShardLog};
 
 const RECORD_BYTES: usize = 500;
@@ -46,7 +46,7 @@ fn batch(count: usize, record_bytes: usize) -> Vec<NewRecord> {
 }
 
 fn record(data: Bytes) -> NewRecord {
-    NewRecord { shard: ShardIx(0), partition_key: None, data }
+    NewRecord { placement: Placement::Any, partition_key: None, data }
 }
 
 fn open(dir: &Path, options: LogOptions) -> Result<ShardLog> {

@@ -46,7 +46,9 @@ impl Committers {
     #[must_use]
     pub fn shared() -> Committers {
         static SHARED: OnceLock<Committers> = OnceLock::new();
-        const THREADS: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
+        // Syncs of files whose blocks are there already run side by side in the kernel. For a thousand logs with one
+        // record each, 32 took half the time of 8 or less; 64 and 128 gained nothing more.
+        const THREADS: NonZeroUsize = NonZeroUsize::new(32).expect("32 is not 0");
         SHARED.get_or_init(|| Committers::new(THREADS)).clone()
     }
 

@@ -18,7 +18,7 @@ use crate::segment::{CreateError, FRAMES_START, Prepared, Request, Segment};
 use crate::shards::{Reshard, ReshardError, ShardMap};
 
 /// A larger buffer is given back after the group that needed it: many threads keep one each.
-const BUFFER_BYTES_KEPT: usize = 256 << 10;
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// Free space is asked for again after so many bytes, or after a second.
 const SPACE_BYTES: u64 = 32 << 20;
 const SPACE_MILLIS: u64 = 1000;
