@@ -287,11 +287,14 @@ impl Search<'_> {
         let behind = look_behind(&mut window, header, &walk).map_err(io)?;
         let Some(shards) = walk.shards.clone().filter(|_| !behind.proof) else {
             // The first frame has the map of shards; it was synced before the segment got its name.
-            let last = behind.resumes.or(self.options.known_durable.map(Lsn::next)).and_then(Lsn::previous);
+            let last =
+                behind.resumes.or(behind.named).or(self.options.known_durable.map(Lsn::next)).and_then(Lsn::previous);
             let range = (walk.next, last.unwrap_or(walk.next).max(walk.next));
             return Err(lost(&path, walk.offset, range, walk.stop.reason()));
         };
         file.sync_data().map_err(io)?;
+        // A name that is seen need not be durable, and the next segment must not come to the medium without this one.
+        self.disk.sync_dir(self.dir).map_err(io)?;
         let torn_bytes = behind.dirty_end.saturating_sub(walk.offset);
         Ok(TailEnd { offset: walk.offset, next: walk.next, shards, index: walk.index, clean: false, torn_bytes })
     }

@@ -69,7 +69,10 @@ impl Search<'_> {
         let next = after.map(|header| (header.previous_end, header.base));
         match header {
             Some(header) => self.patched(header, before, (next, last)),
-            None => self.rebuilt((number, before, after), last),
+            None => {
+                let first = self.readable(names.segments.first().filter(|first| **first < number))?;
+                self.rebuilt((number, before, after), first, last)
+            }
         }
     }
 
@@ -124,6 +127,7 @@ impl Search<'_> {
     fn rebuilt(
         &self,
         (number, before, after): (u32, Option<SegmentHeader>, Option<SegmentHeader>),
+        oldest: Option<SegmentHeader>,
         last: Lsn,
     ) -> Result<Option<Replacement>, OpenError> {
         let random = || self.disk.random().map_err(|error| OpenError::io(self.dir, error));
@@ -150,7 +154,11 @@ impl Search<'_> {
             number,
             previous,
             previous_end,
-            kept: known.map_or((base, number), |known| known.kept),
+            kept: match (after, oldest) {
+                // Only the newest header knew what was trimmed since the one before it: the log begins with what is there.
+                (None, Some(oldest)) => (oldest.base, oldest.number),
+                _ => known.map_or((base, number), |known| known.kept),
+            },
         };
         let map = self.map_before(before.as_ref().or(after.as_ref()))?;
         let mut walk = Walk::new(&header);

@@ -138,6 +138,8 @@ pub(crate) struct Behind {
     /// Where that is, and whether it is a frame or the end.
     pub(crate) resumes_at: Option<u64>,
     pub(crate) is_frame: bool,
+    /// The highest base of a frame that is a proof, whether its own body can be read or not.
+    pub(crate) named: Option<Lsn>,
     /// After the last byte that this life of the file wrote, as far as that can be told.
     pub(crate) dirty_end: u64,
 }
@@ -180,6 +182,9 @@ pub(crate) fn look_behind(window: &mut Window<'_>, header: &SegmentHeader, walk:
 impl Behind {
     fn frame(&mut self, at: u64, frame: &FrameHeader, walk: &Walk, number: u32) {
         let stamped_past = frame.durable_segment == number && u64::from(frame.durable_offset) > walk.offset;
-        self.proof |= at > walk.offset && stamped_past;
+        if at > walk.offset && stamped_past {
+            self.proof = true;
+            self.named = self.named.max(Some(frame.base));
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The log on a simulated disk: whatever is lost, torn, rotten or refused, what was acked is there or its loss is told.
 //!
 //! `truth` is what must hold; `world` does random things to one log; `scenarios` runs many worlds, each from its seed;
-//! `rot` knows what opening must say about damaged bytes; `exhaustive` takes one short history apart call by call.
+//! `rot` knows what opening must say about damaged bytes, `loss` what is left when that is accepted; `exhaustive` takes one short history apart call by call.
 
 mod exhaustive;
+mod loss;
 mod rot;
 mod scenarios;
 mod truth;
@@ -11,6 +12,7 @@ mod world;
 
 use hydrant_disk::sim::Dice;
 use hydrant_disk::{FaultyDisk, SimDisk};
+use hydrant_record::HashKey;
 
 use super::*;
 
@@ -26,7 +28,8 @@ fn new_disk(seed: u64) -> SimDisk {
 
 fn sim_options() -> LogOptions {
     LogOptions {
-        segment_bytes_max: 1 << 20,
+        segment_bytes_min: 8 << 10,
+        segment_bytes_max: 32 << 10,
         clock: Arc::new(Stopped),
         committers: Committers::inline(),
         ..LogOptions::new()
@@ -34,7 +37,11 @@ fn sim_options() -> LogOptions {
 }
 
 fn open_sim(disk: Arc<dyn Disk>, known_durable: Option<Lsn>) -> Result<(ShardLog, Recovery), OpenError> {
-    ShardLog::open(disk, Path::new(DIR), LogOptions { known_durable, ..sim_options() })
+    open_with(disk, LogOptions { known_durable, ..sim_options() })
+}
+
+fn open_with(disk: Arc<dyn Disk>, options: LogOptions) -> Result<(ShardLog, Recovery), OpenError> {
+    ShardLog::open(disk, Path::new(DIR), options)
 }
 
 /// Time stands still: nothing here depends on it.
@@ -58,7 +65,9 @@ fn unique(number: u64, len: usize) -> NewRecord {
         data.extend_from_slice(&dice.roll().to_le_bytes());
     }
     let partition_key = dice.chance(1, 2).then(|| Bytes::from(format!("key {}", number % 5)));
-    NewRecord { placement: Placement::Any, partition_key, data: Bytes::from(data) }
+    let hash = HashKey(u128::from(dice.roll()) << 64);
+    let placement = if dice.chance(1, 2) { Placement::Hash(hash) } else { Placement::Any };
+    NewRecord { placement, partition_key, data: Bytes::from(data) }
 }
 
 fn same(given: &NewRecord, found: &Record) -> bool {

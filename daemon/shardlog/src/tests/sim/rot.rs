@@ -1,25 +1,31 @@
 //! What opening must say about bytes that were synced and are not there any more.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
+use hydrant_disk::faulty::Fault;
 use hydrant_disk::read_exact_at;
 use hydrant_disk::sim::{SECTOR_BYTES, SyncFault};
 
 use super::truth::{Identities, Truth};
 use super::world::submit_all;
 use super::*;
-use crate::layout::{FOOTER_BYTES, FRAME_HEADER_BYTES, Footer, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::layout::{FOOTER_BYTES, FRAME_HEADER_BYTES, Footer, FrameHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 const HEADER: u64 = SEGMENT_HEADER_BYTES as u64;
 
-/// A segment of a log in which nothing is damaged.
+/// A segment of a log as it was written.
 pub(super) struct Laid {
     pub(super) path: PathBuf,
+    bytes: Vec<u8>,
     header: SegmentHeader,
     frames: Vec<LaidFrame>,
+    /// Derived, but stamped like the others.
+    index: Option<LaidFrame>,
     /// Behind the last frame.
     pub(super) end: u64,
-    footer: bool,
+    /// Behind the index.
+    footer: Option<u64>,
 }
 
 struct LaidFrame {
@@ -32,12 +38,12 @@ struct LaidFrame {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+enum Verdict {
     /// Every record is there.
     Whole,
     /// Records from the first to the last are lost. `None` where nothing tells.
     Corrupt { first: Option<u64>, last: Option<u64> },
-    /// The last group is gone, and nothing could have told.
+    /// What comes behind this is gone, and nothing could have told that it was ever synced.
     Torn { last: u64 },
 }
 
@@ -58,22 +64,24 @@ fn laid_segment(disk: &SimDisk, path: &Path) -> Laid {
     let bytes = content(disk, path);
     let header = SegmentHeader::decode(&bytes[..SEGMENT_HEADER_BYTES]).unwrap();
     let (mut frames, mut at) = (Vec::new(), SEGMENT_HEADER_BYTES);
-    while let Some(Ok(frame)) =
-        bytes.get(at..at + FRAME_HEADER_BYTES).map(|head| FrameHeader::decode(head, header.salt))
-    {
-        frames.push(LaidFrame {
-            offset: at as u64,
-            end: (at + FRAME_HEADER_BYTES) as u64 + u64::from(frame.body_bytes),
-            first: frame.base.get(),
-            next: frame.next().get(),
-            durable: u64::from(frame.durable_offset),
-        });
+    let laid_at = |at: usize, frame: &FrameHeader| LaidFrame {
+        offset: at as u64,
+        end: (at + FRAME_HEADER_BYTES) as u64 + u64::from(frame.body_bytes),
+        first: frame.base.get(),
+        next: frame.next().get(),
+        durable: if frame.durable_segment == header.number { u64::from(frame.durable_offset) } else { 0 },
+    };
+    let frame_at = |at: usize| FrameHeader::decode(bytes.get(at..at + FRAME_HEADER_BYTES)?, header.salt).ok();
+    while let Some(frame) = frame_at(at).filter(|frame| frame.kind != Kind::Index) {
+        frames.push(laid_at(at, &frame));
         at += usize::try_from(frame.whole_bytes()).unwrap();
     }
-    let footer = bytes
-        .get(at..at + FOOTER_BYTES)
-        .is_some_and(|bytes| Footer::decode(bytes, header.salt, header.number, at as u64).is_some());
-    Laid { path: path.to_owned(), header, frames, end: at as u64, footer }
+    let index = frame_at(at).map(|index| laid_at(at, &index));
+    let footer_at = at + frame_at(at).map_or(0, |index| usize::try_from(index.whole_bytes()).unwrap());
+    let footer = bytes.get(footer_at..footer_at + FOOTER_BYTES);
+    let footer = footer.filter(|bytes| Footer::decode(bytes, header.salt, header.number, footer_at as u64).is_some());
+    let footer = footer.map(|_| footer_at as u64);
+    Laid { path: path.to_owned(), header, frames, index, end: at as u64, footer, bytes }
 }
 
 fn content(disk: &SimDisk, path: &Path) -> Vec<u8> {
@@ -83,10 +91,36 @@ fn content(disk: &SimDisk, path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// What must be said when these bytes of this segment are damaged.
-pub(super) fn verdict(log: &[Laid], at: usize, damage: &Range<u64>, known: Option<u64>) -> Verdict {
+/// What must be said of a log that was written like this and is found on that disk.
+fn verdict(log: &[Laid], found: &SimDisk, known: Option<u64>) -> Verdict {
+    let verdicts = (0..log.len()).map(|at| verdict_of(log, at, &content(found, &log[at].path), known));
+    // The damage is in one segment only, but for the last, which may besides hold what was never synced.
+    verdicts.fold(Verdict::Whole, |first, next| if first == Verdict::Whole { next } else { first })
+}
+
+/// LSNs of which the records are on that disk as they were written.
+pub(super) fn readable(log: &[Laid], found: &SimDisk) -> BTreeSet<u64> {
+    let mut all = BTreeSet::new();
+    for segment in log {
+        let bytes = content(found, &segment.path);
+        if segment.intact(&bytes, 0, HEADER) {
+            let whole = segment.frames.iter().filter(|frame| segment.intact(&bytes, frame.offset, frame.end));
+            all.extend(whole.flat_map(|frame| frame.first..frame.next));
+        }
+    }
+    all
+}
+
+impl Laid {
+    fn intact(&self, found: &[u8], from: u64, to: u64) -> bool {
+        let range = usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
+        found.get(range.clone()) == Some(&self.bytes[range])
+    }
+}
+
+fn verdict_of(log: &[Laid], at: usize, found: &[u8], known: Option<u64>) -> Verdict {
     let (segment, after) = (&log[at], log.get(at + 1));
-    let intact = |from: u64, to: u64| to <= damage.start || from >= damage.end;
+    let intact = |from: u64, to: u64| segment.intact(found, from, to);
     let base = segment.header.base.get();
     let next_base = after.map(|after| after.header.base.get());
     if !intact(0, HEADER) {
@@ -94,41 +128,50 @@ pub(super) fn verdict(log: &[Laid], at: usize, damage: &Range<u64>, known: Optio
         let last = next_base.map(|next| (next - 1).max(base));
         return Verdict::Corrupt { first: (at > 0).then_some(base), last };
     }
-    let Some(hit) = segment.frames.iter().position(|frame| !intact(frame.offset, frame.end)) else {
+    let Some(at) = segment.frames.iter().position(|frame| !intact(frame.offset, frame.end)) else {
         return Verdict::Whole;
     };
-    let (hit, later) = (&segment.frames[hit], &segment.frames[hit + 1..]);
-    let footer = segment.footer && intact(segment.end, segment.end + FOOTER_BYTES as u64);
-    let header_intact = |frame: &&LaidFrame| intact(frame.offset, frame.offset + FRAME_HEADER_BYTES as u64);
-    let proof = after.is_some() || footer || later.iter().filter(header_intact).any(|frame| frame.durable > hit.offset);
-    let resumes = later.iter().find(|frame| intact(frame.offset, frame.end)).map(|frame| frame.first);
-    let end = segment.frames.last().map(|frame| frame.next);
-    let resumes = resumes.or(if footer { end } else { None }).or(next_base).or(known.map(|known| known + 1));
+    // The first frame, the map of shards, was synced before the segment got its name.
+    let head = at == 0;
+    let hit = &segment.frames[at];
+    let later = || segment.frames[at + 1..].iter().chain(&segment.index);
+    let footer = segment.footer.is_some_and(|at| intact(at, at + FOOTER_BYTES as u64));
+    let proves = |frame: &&LaidFrame| {
+        intact(frame.offset, frame.offset + FRAME_HEADER_BYTES as u64) && frame.durable > hit.offset
+    };
+    let proof = head || after.is_some() || footer || later().any(|frame| proves(&frame));
+    let whole = later().find(|frame| intact(frame.offset, frame.end)).map(|frame| frame.first);
+    let end = segment.frames.last().map(|frame| frame.next).filter(|_| footer);
+    let named = later().filter(proves).map(|frame| frame.first).max();
+    let resumes = whole.or(end).or(next_base).or(named).or(known.map(|known| known + 1));
     match known {
-        _ if proof => {
-            Verdict::Corrupt { first: Some(hit.first), last: Some(resumes.map_or(hit.first, |next| next - 1)) }
-        }
+        _ if proof => Verdict::Corrupt {
+            first: Some(hit.first),
+            last: Some(resumes.map_or(hit.first, |next| (next - 1).max(hit.first))),
+        },
         Some(known) if known >= hit.first => Verdict::Corrupt { first: Some(hit.first), last: Some(known) },
         _ => Verdict::Torn { last: hit.first - 1 },
     }
 }
 
-/// Opens a log with this damage and holds what is said against what must be.
-pub(super) fn judge(sim: &SimDisk, expected: &Verdict, truth: &Truth, known: Option<u64>) {
+/// Opens what became of a log, and holds what is said against what must be.
+pub(super) fn judge(log: &[Laid], found: &SimDisk, truth: &Truth, known: Option<u64>) {
     let mut truth = truth.clone();
-    let opened = open_sim(Arc::new(sim.clone()), known.and_then(Lsn::new));
-    match (expected, opened) {
+    let expected = verdict(log, found, known);
+    match (&expected, open_sim(Arc::new(found.clone()), known.and_then(Lsn::new))) {
         (Verdict::Corrupt { first, last }, Err(OpenError::Corrupt { first_lost, last_lost, .. })) => {
             let said = (first_lost.get(), last_lost.get());
             assert!(first.is_none_or(|first| first == said.0), "said {said:?}, expected {expected:?}");
             assert!(last.is_none_or(|last| last == said.1) && said.0 <= said.1, "said {said:?}, expected {expected:?}");
+            super::loss::give_up(log, found, &truth, known);
         }
-        (Verdict::Whole | Verdict::Torn { .. }, Ok((log, recovery))) => {
-            if let Verdict::Torn { last } = expected {
-                assert_eq!(value(recovery.last), *last);
-                assert!(!recovery.clean && recovery.torn_bytes > 0);
-                truth.lose_after(*last);
-            }
+        (Verdict::Whole, Ok((log, recovery))) => {
+            truth.check_opened(&log, &recovery, &mut Identities::default());
+        }
+        (Verdict::Torn { last }, Ok((log, recovery))) => {
+            assert_eq!(value(recovery.last), *last);
+            assert!(!recovery.clean);
+            truth.lose_after(*last);
             truth.check_opened(&log, &recovery, &mut Identities::default());
         }
         (expected, Ok((_, recovery))) => panic!("opened with {recovery:?}, expected {expected:?}"),
@@ -136,26 +179,36 @@ pub(super) fn judge(sim: &SimDisk, expected: &Verdict, truth: &Truth, known: Opt
     }
 }
 
-/// A history in which nothing goes wrong, then one damaged place.
+/// A history in which nothing goes wrong, then one damaged place; sometimes power is lost besides, in a last group.
 pub(super) fn scenario(seed: u64) {
     let mut dice = Dice::new(seed);
     let mut past = Past::new(&mut dice);
     for _ in 0..1 + dice.below(12) {
         past.step(&mut dice);
     }
-    if dice.chance(1, 3) {
-        past.log.close().unwrap();
+    let end = dice.below(4);
+    match end {
+        0 => past.log.close().unwrap(),
+        1 => past.be_cut_off(&mut dice),
+        2 => {
+            // The footer may be there without the length that goes with it.
+            past.device.inject(Fault::Sync(past.device.syncs() + 1));
+            assert!(past.log.close().is_err());
+        }
+        _ => {}
     }
-    let before = past.sim.crash();
-    let log = laid(&before);
+    let log = laid(&past.sim.crash());
+    let found = past.sim.power_loss(dice.roll());
     let at = usize::try_from(dice.below(log.len() as u64)).unwrap();
     let damage = damage(&log[at], &mut dice);
     let known = if dice.chance(1, 4) { Some(dice.below(past.truth.last() + 1)) } else { None };
-    let expected = verdict(&log, at, &damage, known);
-    rot(&before, &log[at].path, &damage, &mut dice);
-    judge(&before, &expected, &past.truth, known);
+    rot(&found, &log[at].path, &damage, &mut dice);
+    judge(&log, &found, &past.truth, known);
     rot(&past.sim, &log[at].path, &damage, &mut dice);
-    read_up_to(&past, &log[at], &damage);
+    // Bytes that wait to be written hide what is below them.
+    if !matches!(end, 1 | 2) {
+        read_up_to(&past, &log[at], &damage);
+    }
 }
 
 /// Often one bit, sometimes a sector; more often in the header and the frames than elsewhere.
@@ -189,8 +242,13 @@ fn read_up_to(past: &Past, segment: &Laid, damage: &Range<u64>) {
             Err(other) => panic!("{other}"),
         }
     };
-    let expected = hit.filter(|hit| hit.next > from + 1).map(|hit| hit.first - 1);
-    assert_eq!(end, expected, "the place before the damage, or the end");
+    let before = hit.map(|hit| (hit.first - 1).max(from));
+    match hit {
+        // A reader need not look at a frame that has no records.
+        Some(hit) if hit.first == hit.next => assert!(end.is_none() || end == before, "stopped at {end:?}"),
+        Some(hit) if hit.next <= from + 1 => assert_eq!(end, None),
+        _ => assert_eq!(end, before, "the place before the damage, or the end"),
+    }
     if end.is_none() && past.log.first().is_some() {
         assert_eq!(value(tail.position()), past.truth.last());
     }
@@ -199,6 +257,7 @@ fn read_up_to(past: &Past, segment: &Laid, damage: &Range<u64>) {
 /// A log on a disk that does what it says.
 struct Past {
     sim: SimDisk,
+    device: FaultyDisk,
     log: ShardLog,
     truth: Truth,
     identities: Identities,
@@ -208,10 +267,11 @@ struct Past {
 impl Past {
     fn new(dice: &mut Dice) -> Past {
         let sim = new_disk(dice.roll());
-        let (log, recovery) = open_sim(Arc::new(sim.clone()), None).unwrap();
+        let device = FaultyDisk::new(Arc::new(sim.clone()));
+        let (log, recovery) = open_sim(Arc::new(device.clone()), None).unwrap();
         let (mut truth, mut identities) = (Truth::default(), Identities::default());
         truth.check_opened(&log, &recovery, &mut identities);
-        Past { sim, log, truth, identities, records: 0 }
+        Past { sim, device, log, truth, identities, records: 0 }
     }
 
     fn step(&mut self, dice: &mut Dice) {
@@ -227,19 +287,36 @@ impl Past {
                     self.log.close().unwrap();
                 }
                 self.sim = self.sim.crash();
-                let (log, recovery) = open_sim(Arc::new(self.sim.clone()), None).unwrap();
+                self.device = FaultyDisk::new(Arc::new(self.sim.clone()));
+                let (log, recovery) = open_sim(Arc::new(self.device.clone()), None).unwrap();
                 self.truth.check_opened(&log, &recovery, &mut self.identities);
                 self.log = log;
             }
         }
     }
 
+    /// A last group that is written and not synced: nothing of it is acked.
+    fn be_cut_off(&mut self, dice: &mut Dice) {
+        let records: Vec<_> = (0..1 + dice.below(4)).map(|_| self.record(dice)).collect();
+        self.device.inject(Fault::Sync(self.device.syncs() + 1));
+        assert!(self.log.append(records.clone()).is_err());
+        self.truth.unacked = vec![records];
+    }
+
+    fn record(&mut self, dice: &mut Dice) -> NewRecord {
+        self.records += 1;
+        let limit = [100, 100, 1000, 9000][usize::try_from(self.records % 4).unwrap()];
+        unique(self.records, usize::try_from(dice.below(limit)).unwrap())
+    }
+
+    fn append_one(&mut self, dice: &mut Dice) {
+        let records = vec![self.record(dice)];
+        let appended = self.log.append(records.clone()).unwrap();
+        self.truth.ack(&appended, records, &mut self.identities);
+    }
+
     fn append(&mut self, dice: &mut Dice) {
-        let mut record = || {
-            self.records += 1;
-            let len = dice.below([100, 100, 1000, 9000][usize::try_from(self.records % 4).unwrap()]);
-            unique(self.records, usize::try_from(len).unwrap())
-        };
+        let mut record = || self.record(dice);
         let groups = vec![vec![record(), record()], vec![record()], vec![record(), record(), record()]];
         let outcomes = submit_all(&self.log, &groups);
         for (records, outcome) in groups.into_iter().zip(outcomes) {
@@ -271,33 +348,17 @@ pub(super) fn swallowed(seed: u64) {
             safe = last;
         }
     }
-    let after = past.sim.power_loss(dice.roll());
-    let whole = past.sim.crash();
-    let names = whole.list(Path::new(DIR)).unwrap();
-    let lost =
-        names.iter().map(|name| Path::new(DIR).join(name)).any(|path| content(&whole, &path) != content(&after, &path));
+    let (whole, found) = (past.sim.crash(), past.sim.power_loss(dice.roll()));
+    judge(&laid(&whole), &found, &past.truth, None);
     let acked = past.truth.last();
-    match open_sim(Arc::new(after), None) {
-        Ok((log, recovery)) => {
+    match open_sim(Arc::new(found), None) {
+        Ok((_, recovery)) => {
             let last = value(recovery.last);
-            assert!(last >= safe, "{last} are there, {safe} were synced well");
-            assert!(last == acked || (lost && !acked_after), "a loss that later frames prove was not told");
-            past.truth.lose_after(last);
-            past.truth.check_opened(&log, &recovery, &mut past.identities);
+            assert!(last == acked || (last >= safe && !acked_after), "{last} are there, {safe} were synced well");
         }
         Err(OpenError::Corrupt { first_lost, last_lost, .. }) => {
-            assert!(lost, "a false alarm");
-            assert!(first_lost.get() > safe && first_lost <= last_lost && last_lost.get() <= acked);
+            assert!(first_lost.get() > safe && last_lost.get() <= acked);
         }
         Err(other) => panic!("{other}"),
-    }
-}
-
-impl Past {
-    fn append_one(&mut self, dice: &mut Dice) {
-        self.records += 1;
-        let records = vec![unique(self.records, usize::try_from(dice.below(4000)).unwrap())];
-        let appended = self.log.append(records.clone()).unwrap();
-        self.truth.ack(&appended, records, &mut self.identities);
     }
 }

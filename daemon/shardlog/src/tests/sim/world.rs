@@ -63,8 +63,9 @@ impl World {
         match self.dice.below(100) {
             0..40 => self.append(),
             40..55 => self.read(),
-            55..63 => self.trim(),
-            63..71 => self.roll(),
+            55..62 => self.trim(),
+            62..68 => self.roll(),
+            68..71 => self.reshard(),
             71..76 => self.reopen(),
             76..80 => self.restart(self.sim.crash(), false),
             80..84 => self.power_loss(),
@@ -92,7 +93,7 @@ impl World {
                 Ok(Err(AppendError::Poisoned(error))) => {
                     assert!(self.armed, "nothing has failed, yet: {error}");
                     failed = true;
-                    self.truth.unacked.extend(records);
+                    self.truth.unacked.push(records);
                 }
                 // It was not even queued.
                 Err(AppendError::Poisoned(_)) => assert!(self.log.poisoned().is_some()),
@@ -120,6 +121,9 @@ impl World {
     }
 
     fn read(&mut self) {
+        if self.dice.chance(1, 3) {
+            return self.read_shard();
+        }
         if self.tails.len() < 3 && self.dice.chance(1, 2) {
             let first = value(self.log.first().and_then(Lsn::previous));
             let after = first + self.dice.below(self.truth.last() + 1 - first.min(self.truth.last()));
@@ -144,6 +148,58 @@ impl World {
             }
             Err(ReadError::Io { source, .. }) => assert!(self.armed, "{source}"),
             Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// One shard from some place on, by itself.
+    fn read_shard(&mut self) {
+        let map = self.log.shards();
+        let shard = map.shards()[self.at(map.shards().len())].ix;
+        let after = value(self.log.first().map_or(self.log.last(), Lsn::previous));
+        let after = after + self.dice.below(self.truth.last() + 1 - after);
+        let mut tail = self.log.shard_tail(shard, Lsn::new(after));
+        let (mut found, bytes, records) = (Vec::new(), self.at(9000), 1 + self.at(9));
+        loop {
+            match tail.next(bytes.max(1), records) {
+                Ok(Some(batch)) => {
+                    assert!(batch.records.len() <= records);
+                    batch.records.iter().for_each(|record| self.truth.check(record));
+                    found.extend(batch.records.iter().map(|record| record.lsn.get()));
+                }
+                Ok(None) => break,
+                Err(ReadError::Io { .. }) if self.armed => return,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert_eq!(found, self.truth.of_shard(shard, after), "{shard:?} after {after}");
+    }
+
+    fn reshard(&mut self) {
+        let map = self.log.shards();
+        let open: Vec<_> = map.open().copied().collect();
+        let one = open[self.at(open.len())];
+        let change = match self.dice.below(3) {
+            0 => {
+                let (start, end) = (one.range.start.0, one.range.end.0);
+                Reshard::Split { shard: one.ix, new_start: HashKey(start + (end - start) / 2 + 1) }
+            }
+            1 => Reshard::Merge { shard: one.ix, adjacent: open[self.at(open.len())].ix },
+            _ => Reshard::Uniform { count: u32::try_from(1 + self.dice.below(4)).unwrap() },
+        };
+        let next = lsn(self.truth.last() + 1);
+        let changed = map.apply(&change, Stopped.now(), next);
+        match self.log.reshard(change) {
+            Ok(map) => {
+                assert_eq!(*map, changed.unwrap());
+                self.truth.resharded(&map);
+            }
+            Err(ReshardError::Log(AppendError::Poisoned(_))) if changed.is_ok() => {
+                assert!(self.armed);
+                self.truth.perhaps_resharded(changed.ok().as_ref());
+            }
+            Err(ReshardError::Log(AppendError::DiskFull)) => assert!(self.full),
+            Err(ReshardError::Log(AppendError::Poisoned(_))) => assert!(self.armed),
+            Err(error) => assert!(changed.is_err(), "{error}"),
         }
     }
 
@@ -273,7 +329,8 @@ fn boot(
             sim.fail_sync(1 + dice.below(8), SyncFault::Reported);
         }
         let known = if dice.chance(1, 2) { Lsn::new(dice.below(truth.last() + 1)) } else { None };
-        match open_sim(Arc::new(device.clone()), known) {
+        let options = LogOptions { known_durable: known, compression: any_compression(dice), ..sim_options() };
+        match open_with(Arc::new(device.clone()), options) {
             Ok((log, recovery)) => {
                 assert!(!clean || (recovery.clean && recovery.torn_bytes == 0), "it was closed: {recovery:?}");
                 device.heal();
@@ -288,4 +345,8 @@ fn boot(
             Err(error) => panic!("a false alarm: {error}"),
         }
     }
+}
+
+pub(super) fn any_compression(dice: &mut Dice) -> Compression {
+    [Compression::None, Compression::Lz4, Compression::Zstd][usize::try_from(dice.below(3)).unwrap()]
 }
