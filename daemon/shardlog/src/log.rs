@@ -108,7 +108,12 @@ impl ShardLog {
                 trimming: Mutex::new(found.trimming),
             }),
         };
-        let rolled = log.shared.writer().roll(&log.shared, 0);
+        let mut rolled = log.shared.writer().roll(&log.shared, 0);
+        if matches!(rolled, Err(CommitError::DiskFull)) && !fresh {
+            // What was trimmed before may still take space.
+            log.shared.disk.sync_dir(dir).and_then(|()| log.shared.clear_leftover()).map_err(io)?;
+            rolled = log.shared.writer().roll(&log.shared, 0);
+        }
         match rolled {
             Ok(()) => log.shared.clear_trimmed().map_err(io)?,
             // Those that can be read and trimmed are of use on a full disk too.

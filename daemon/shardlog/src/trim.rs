@@ -51,7 +51,7 @@ impl Shared {
         trimming.leftover.extend(older);
         drop(removed);
         self.reuse(newest, mark);
-        self.clear_leftover(&mut trimming)
+        self.clear(&mut trimming)
     }
 
     /// The newest segment's header says where the log begins: no other mark is needed.
@@ -59,10 +59,15 @@ impl Shared {
         let mut trimming = self.trimming.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = trimming.mark.take();
         trimming.leftover.extend(mark);
-        self.clear_leftover(&mut trimming)
+        self.clear(&mut trimming)
     }
 
-    fn clear_leftover(&self, trimming: &mut Trimming) -> io::Result<()> {
+    /// Removes what a mark has let go. The mark is durable.
+    pub(crate) fn clear_leftover(&self) -> io::Result<()> {
+        self.clear(&mut self.trimming.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn clear(&self, trimming: &mut Trimming) -> io::Result<()> {
         // A mark that has become the spare file still has its old name until it is used.
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = spare.ready.as_ref().map(|ready| ready.path.clone());

@@ -175,7 +175,8 @@ impl Writer {
             self.active.as_ref().map_or(self.newest, |active| (active.segment.header.number, active.end));
         let number = previous.checked_add(1).ok_or_else(|| io::Error::other("all segment numbers are used"))?;
         let (kept, shards) = log.state().kept(self.next, number);
-        let map = shards.forget(kept.0).encode();
+        let shards = shards.forget(kept.0);
+        let map = shards.encode();
         let salt = log.disk.random()?;
         let prepared = self.prepared(log, bytes + frame_bytes(map.len()))?;
         let header = SegmentHeader {
@@ -206,7 +207,10 @@ impl Writer {
         let end = head.len() as u64;
         let segment = Arc::new(Segment::new(&log.dir, header, Some(Index::new(header.base))));
         segment.note(&written, 0);
-        log.state().segments.push((Arc::clone(&segment), end));
+        let mut state = log.state();
+        state.segments.push((Arc::clone(&segment), end));
+        state.shards = Arc::new(shards);
+        drop(state);
         self.newest = (number, end);
         let (file, capacity) = (prepared.file, prepared.capacity);
         self.active = Some(Active { chain, segment, file, capacity, end, commits: 0, next_asked_for: false });
