@@ -4,12 +4,12 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use hydrant_record::NewRecord;
 
 use crate::log::{ChangeCompletion, Shared, Work};
 use crate::shards::{Reshard, ReshardError, ShardMap};
+use crate::sync::Arc;
 use crate::writer::CommitError;
 use crate::{AppendError, Appended, Completion};
 

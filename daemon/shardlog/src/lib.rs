@@ -16,6 +16,7 @@ mod seek;
 mod segment;
 mod shard_tail;
 mod shards;
+mod sync;
 mod tail;
 mod trim;
 mod walk;
@@ -30,10 +31,11 @@ pub use tail::Tail;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use hydrant_record::{Epoch, LogId, Lsn, ShardIx, Timestamp};
+
+use crate::sync::Arc;
 
 /// Called once, from a thread of the log, when the group that holds the records is durable or has failed. Must not block.
 pub type Completion = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;

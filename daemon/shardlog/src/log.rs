@@ -6,8 +6,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use hydrant_disk::Disk;
 use hydrant_record::{Epoch, LogId, Lsn, NewRecord, ShardIx};
@@ -17,6 +15,8 @@ use crate::layout::{FRAME_HEADER_BYTES, Sealed, record_bytes, storable};
 use crate::recover::{Found, recover};
 use crate::segment::{Prepared, Request, Segment};
 use crate::shards::{Reshard, ReshardError, ShardMap};
+use crate::sync::mpsc::sync_channel;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::trim::Trimming;
 use crate::writer::{CommitError, Writer};
 use crate::{AppendError, Appended, Completion, LogOptions, OpenError, Progress, Recovery, ShardTail, Tail};

@@ -3,7 +3,6 @@
 //! Invariant: no byte past the durable end of a segment is ever looked at, and no record leaves whose CRC was not checked.
 
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use hydrant_disk::{DiskFile, read_exact_at};
@@ -13,6 +12,7 @@ use crate::ReadError;
 use crate::layout::{FRAME_HEADER_BYTES, FrameHeader, Index, Kind, Lost, decode_records, expand};
 use crate::log::Shared;
 use crate::segment::{FRAMES_START, Segment, Window};
+use crate::sync::Arc;
 
 impl Shared {
     /// The segment of a durable record and its durable end; `None` if the record is the next to come.

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use hydrant_disk::{Disk, DiskFile, read_exact_at};
 use hydrant_record::{LogId, Lsn};
@@ -14,6 +13,7 @@ use crate::layout::{FOOTER_BYTES, FRAME_HEADER_BYTES, Fault, Footer, FrameHeader
 use crate::layout::{Sealed, SegmentHeader};
 use crate::segment::{FRAMES_START, Name, Segment, Window, name, trimmed_name};
 use crate::shards::ShardMap;
+use crate::sync::Arc;
 use crate::trim::Trimming;
 use crate::walk::{Stop, Walk, look_behind, walk};
 use crate::{LogOptions, OpenError};

@@ -1,12 +1,11 @@
 //! From a time to a place.
 
-use std::sync::Arc;
-
 use hydrant_record::{Lsn, Timestamp};
 
 use crate::layout::Kind;
 use crate::reader::Place;
 use crate::segment::{FRAMES_START, Window};
+use crate::sync::Arc;
 use crate::{ReadError, ShardLog};
 
 impl ShardLog {

@@ -3,13 +3,13 @@
 //! Invariant: what it skips belongs to other shards, or was lost and given up; the order within the shard is kept.
 
 use std::fmt;
-use std::sync::Arc;
 
 use hydrant_record::{Lsn, Record, ShardIx};
 
 use crate::ReadError;
 use crate::log::Shared;
 use crate::reader::Place;
+use crate::sync::Arc;
 use crate::tail::{READ_BYTES_MAX, READ_BYTES_MIN};
 
 /// Records of one shard, and how far the log was searched for them.

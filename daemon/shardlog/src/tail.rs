@@ -4,13 +4,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 
 use hydrant_record::{Batch, Lsn, Record};
 
 use crate::ReadError;
 use crate::log::Shared;
 use crate::reader::Place;
+use crate::sync::Arc;
 
 /// One read of the disk is between these, or one whole frame if that is longer.
 pub(crate) const READ_BYTES_MIN: u64 = 64 << 10;

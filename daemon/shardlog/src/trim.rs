@@ -6,11 +6,11 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
 
 use crate::layout::SegmentHeader;
 use crate::log::Shared;
 use crate::segment::{Prepared, Segment, trimmed_name};
+use crate::sync::{Arc, PoisonError};
 
 /// What trimming left in the directory.
 #[derive(Debug, Default)]

@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, PoisonError};
 
 use hydrant_disk::DiskFile;
 use hydrant_record::{Lsn, NewRecord, Timestamp};
@@ -16,6 +15,7 @@ use crate::layout::{frame_bytes, index_bytes_max};
 use crate::log::Shared;
 use crate::segment::{CreateError, FRAMES_START, Prepared, Request, Segment};
 use crate::shards::{Reshard, ReshardError, ShardMap};
+use crate::sync::{Arc, PoisonError, thread_local};
 
 /// A larger buffer is given back after the group that needed it: many threads keep one each.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -142,7 +142,8 @@ impl Writer {
     fn write(&mut self, log: &Shared, now: Timestamp, fill: impl FnOnce(&mut Frames<'_>)) -> io::Result<u64> {
         let active = self.active.as_mut().expect("there is room");
         active.commits += 1;
-        BUFFER.with_borrow_mut(|buffer| {
+        BUFFER.with(|buffer| {
+            let buffer = &mut *buffer.borrow_mut();
             buffer.clear();
             let stamp = Stamp {
                 salt: active.segment.header.salt,
