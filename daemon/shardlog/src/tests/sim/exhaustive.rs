@@ -158,6 +158,29 @@ fn any_sync_fails_and_leaves_pages_that_count_as_clean() {
     }
 }
 
+/// A segment of which only the page cache knows must not be missed once the next one is durable.
+#[test]
+fn two_openings_in_a_row_fail_at_any_sync() {
+    let syncs = || (1..8).flat_map(|first| (1..8).map(move |second| (first, second)));
+    for (seed, (first, second)) in (0..8).flat_map(|seed| syncs().map(move |syncs| (seed, syncs))) {
+        // What a failed sync leaves undone depends on the seed.
+        let mut sim = new_disk(seed);
+        let mut history = History::new(Arc::new(sim.clone()));
+        let log = history.open().unwrap();
+        history.append(&log, 2).unwrap();
+        for sync in [first, second] {
+            sim = sim.crash();
+            sim.fail_sync(sync, SyncFault::Reported);
+            let _ = open_sim(Arc::new(sim.clone()), None);
+        }
+        accidents(&sim, |after, accident| {
+            let opened = open_sim(Arc::new(after), None);
+            let (log, recovery) = opened.unwrap_or_else(|error| panic!("{first}, {second}, {accident}: {error}"));
+            history.truth.clone().check_opened(&log, &recovery, &mut Identities::default());
+        });
+    }
+}
+
 #[test]
 fn any_sector_rots_at_any_stage() {
     let sim = new_disk(7);
