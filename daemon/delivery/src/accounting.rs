@@ -1,4 +1,5 @@
-//! Where every unit went. Invariant: `stored = delivered + error output + dropped by a plugin + backlog`, at any moment.
+//! Where every unit went. Invariant, at any moment: `stored = delivered + error output + dropped by a plugin + lost and given up +
+//! backlog`.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,18 +13,22 @@ pub struct Counts {
     pub failed: u64,
     /// By a plugin's verdict; nothing else drops.
     pub dropped: u64,
+    /// Damaged in the log, and given up by an operator. Journals of before this was counted do not have it.
+    #[serde(default)]
+    pub lost: u64,
 }
 
 impl Counts {
     #[must_use]
     pub fn total(self) -> u64 {
-        self.delivered + self.failed + self.dropped
+        self.delivered + self.failed + self.dropped + self.lost
     }
 
     pub(crate) fn add(&mut self, other: Counts) {
         self.delivered += other.delivered;
         self.failed += other.failed;
         self.dropped += other.dropped;
+        self.lost += other.lost;
     }
 }
 
@@ -35,6 +40,7 @@ pub struct Accounting {
     pub delivered: u64,
     pub failed: u64,
     pub dropped: u64,
+    pub lost: u64,
     pub backlog: u64,
 }
 
@@ -47,6 +53,7 @@ impl Accounting {
             delivered: settled.delivered,
             failed: settled.failed,
             dropped: settled.dropped,
+            lost: settled.lost,
             backlog: last - cursor,
         }
     }
@@ -54,6 +61,6 @@ impl Accounting {
     /// Whether the line adds up. It always must; a stream where it does not is an alarm.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.stored == self.delivered + self.failed + self.dropped + self.backlog
+        self.stored == self.delivered + self.failed + self.dropped + self.lost + self.backlog
     }
 }

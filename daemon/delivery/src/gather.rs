@@ -1,6 +1,6 @@
 //! Hops 4 to 6: the next records of the tail, through the plugins, into the spool by their objects' groups.
 //!
-//! Invariant: a chunk is a contiguous range of LSNs, and every one of them is in exactly one group or counted as dropped.
+//! Invariant: a chunk is a contiguous range of LSNs, and every one of them is in exactly one group or counted as dropped or lost.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use hydrant_plugins::{Input, Outcome, Transform, TransformError};
 use hydrant_record::{Batch, Epoch, Lsn, Timestamp, Unit};
 use hydrant_shardlog::{Clock, ReadError, Tail};
 
+use crate::accounting::Counts;
 use crate::group::{Failure, Group, Partitioner};
 use crate::spool::Spool;
 
@@ -26,10 +27,15 @@ const CHUNK_BYTES_MAX: u64 = 1 << 30;
 pub(crate) struct Gathered {
     pub(crate) from: Lsn,
     pub(crate) to: Lsn,
-    pub(crate) epoch: Epoch,
-    pub(crate) oldest: Timestamp,
+    /// Of the first record that can be read; `None` if all of them are lost.
+    pub(crate) epoch: Option<Epoch>,
+    /// Arrival of that record, or when the chunk was begun: then its interval began.
+    since: Timestamp,
     began: Timestamp,
-    pub(crate) dropped: u64,
+    /// Of those that are not in the spool.
+    pub(crate) counts: Counts,
+    /// First and last LSN of each range that the log has given up.
+    pub(crate) lost: Vec<(Lsn, Lsn)>,
     /// Transformed bytes, which is what `buffering.size` counts.
     pub(crate) bytes: u64,
     pub(crate) spool: Spool,
@@ -86,16 +92,25 @@ impl Gatherer {
 
     /// Reads, transforms and spools one batch. Blocks on CPU and disk.
     pub(crate) fn step(&mut self) -> Result<Step, GatherError> {
-        let Some(batch) = self.tail.next(BATCH_BYTES)? else {
-            if let Some(chunk) = &mut self.chunk {
-                chunk.spool.flush()?;
+        let batch = match self.tail.next(BATCH_BYTES) {
+            Ok(Some(batch)) => batch,
+            Ok(None) => {
+                if let Some(chunk) = &mut self.chunk {
+                    chunk.spool.flush()?;
+                }
+                return Ok(Step::CaughtUp);
             }
-            return Ok(Step::CaughtUp);
+            Err(ReadError::Lost { first, last }) => return self.pass_lost(first, last),
+            Err(error) => return Err(error.into()),
         };
         let mut chunk = match self.chunk.take() {
             Some(chunk) => chunk,
-            None => self.begin(&batch)?,
+            None => self.begin(batch.first())?,
         };
+        let first = &batch.records()[0];
+        if chunk.epoch.replace(chunk.epoch.unwrap_or(first.epoch)).is_none() {
+            chunk.since = first.arrived_at;
+        }
         chunk.to = batch.last();
         self.take(&mut chunk, batch)?;
         let size = if self.partitioner.is_partitioned() { CHUNK_BYTES_MAX } else { self.stream.buffering.size };
@@ -109,9 +124,9 @@ impl Gatherer {
         self.chunk.as_ref().map(|chunk| self.clock.now().since(chunk.began))
     }
 
-    /// Arrival of the first record of the chunk being gathered: when its interval began.
+    /// When the interval of the chunk being gathered began: with the arrival of its first record.
     pub(crate) fn gathering_since(&self) -> Option<Timestamp> {
-        self.chunk.as_ref().map(|chunk| chunk.oldest)
+        self.chunk.as_ref().map(|chunk| chunk.since)
     }
 
     /// Ends the chunk; the next step begins another.
@@ -142,11 +157,25 @@ impl Gatherer {
         self.tail.on_more(wake);
     }
 
-    fn begin(&self, batch: &Batch) -> Result<Gathered, GatherError> {
-        let first = &batch.records()[0];
+    fn begin(&self, from: Lsn) -> Result<Gathered, GatherError> {
         let spool = Spool::create(Arc::clone(&self.disk), &self.spool_path)?;
-        let (from, epoch, oldest) = (first.lsn, first.epoch, first.arrived_at);
-        Ok(Gathered { from, to: from, epoch, oldest, began: self.clock.now(), dropped: 0, bytes: 0, spool })
+        let now = self.clock.now();
+        let (counts, lost) = (Counts::default(), Vec::new());
+        Ok(Gathered { from, to: from, epoch: None, since: now, began: now, counts, lost, bytes: 0, spool })
+    }
+
+    /// Takes records that were given up into the chunk, as a count.
+    fn pass_lost(&mut self, first: Lsn, last: Lsn) -> Result<Step, GatherError> {
+        let mut chunk = match self.chunk.take() {
+            Some(chunk) => chunk,
+            None => self.begin(first)?,
+        };
+        chunk.to = last;
+        chunk.counts.lost += last.get() - first.get() + 1;
+        chunk.lost.push((first, last));
+        self.chunk = Some(chunk);
+        self.tail.skip_lost();
+        Ok(Step::Gathered)
     }
 
     fn take(&mut self, chunk: &mut Gathered, batch: Batch) -> Result<(), GatherError> {
@@ -175,7 +204,7 @@ impl Gatherer {
                     let placed = self.partitioner.place(&data, &partition_keys);
                     self.settle(chunk, input, placed.map(|partition| (partition, data.as_ref())))?;
                 }
-                Outcome::Dropped => chunk.dropped += 1,
+                Outcome::Dropped => chunk.counts.dropped += 1,
                 Outcome::ProcessingFailed { code, message, plugin } => {
                     let failure = Failure::of_plugin(code, message, plugin.0.to_string());
                     self.settle(chunk, input, Err(failure))?;

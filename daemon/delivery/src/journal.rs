@@ -29,7 +29,7 @@ pub(crate) struct StagedChunk {
     pub(crate) counts: Counts,
     /// Which destination the objects were named for, such as `s3:logs`.
     pub(crate) destination: String,
-    /// `None`: the chunk has no object at all (everything was dropped) and no file.
+    /// `None`: the chunk has no object at all (everything was dropped or lost) and no file.
     pub(crate) manifest: Option<ManifestAt>,
 }
 

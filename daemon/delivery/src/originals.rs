@@ -60,7 +60,14 @@ impl Rejects {
         let Some(first) = units.peek().map(|(unit, ..)| unit.lsn) else { return Ok(()) };
         let mut tail = log.tail(first.previous());
         while units.peek().is_some() {
-            let batch = tail.next(READ_BYTES)?.ok_or_else(|| gone(first))?;
+            let batch = match tail.next(READ_BYTES) {
+                // Nothing that was refused is among them, for it was read before.
+                Err(ReadError::Lost { .. }) => {
+                    tail.skip_lost();
+                    continue;
+                }
+                read => read?.ok_or_else(|| gone(first))?,
+            };
             for record in batch.records() {
                 while let Some((unit, arrived_at, failure)) = units.next_if(|(unit, ..)| unit.lsn == record.lsn) {
                     let original = Input { unit, arrived_at, source: None, data: record.data.clone() };

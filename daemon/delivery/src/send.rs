@@ -195,6 +195,7 @@ impl Sender {
             delivered = counts.delivered,
             failed = counts.failed,
             dropped = counts.dropped,
+            lost = counts.lost,
             "chunk done"
         );
     }

@@ -99,9 +99,10 @@ impl Stager {
             self.disk.remove(&path)?;
         }
         let out = StreamWriter::new(self.disk.create(&path)?, 0);
-        let id = ChunkId { delivery_stream: self.stream_id, epoch: gathered.epoch, chunk };
-        let mut build = Build { id, out, objects: Vec::new(), counts: Counts::default() };
-        build.counts.dropped = gathered.dropped;
+        // Where all records are lost there is no object to be named.
+        let epoch = gathered.epoch.unwrap_or_else(|| self.log.epoch());
+        let id = ChunkId { delivery_stream: self.stream_id, epoch, chunk };
+        let mut build = Build { id, out, objects: Vec::new(), counts: gathered.counts };
         gathered.spool.flush()?;
         self.outputs(&mut build, &mut gathered)?;
         self.error_outputs(&mut build, &gathered)?;
@@ -110,6 +111,10 @@ impl Stager {
         let destination = crate::send::destination_identity(&self.stream.destination);
         let staged = StagedChunk { chunk, from, to, counts, destination, manifest };
         self.journal.staged(staged.clone())?;
+        for (first, last) in gathered.lost {
+            let (name, records) = (&self.stream.name, last.get() - first.get() + 1);
+            tracing::error!(delivery_stream = %name, %first, %last, records, "records are lost and counted as such: the log has given them up");
+        }
         Ok(staged)
     }
 

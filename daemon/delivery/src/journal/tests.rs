@@ -41,7 +41,7 @@ impl Place {
 }
 
 fn chunk(chunk: u64, from: u64, to: u64) -> StagedChunk {
-    let counts = Counts { delivered: to - from, failed: 1, dropped: 0 };
+    let counts = Counts { delivered: to - from, failed: 1, ..Counts::default() };
     StagedChunk { chunk, from, to, counts, destination: "file:/lake".to_owned(), manifest: None }
 }
 
@@ -58,7 +58,7 @@ fn what_was_decided_is_there_after_reopening() {
         let state = place.open(1).unwrap().snapshot();
         assert_eq!(state, before);
         assert_eq!((state.cursor(), state.staged_through(), state.next_chunk()), (Lsn::new(4), Lsn::new(7), 3));
-        assert_eq!(state.settled(), Counts { delivered: 3, failed: 1, dropped: 0 });
+        assert_eq!(state.settled(), Counts { delivered: 3, failed: 1, ..Counts::default() });
         assert_eq!(state.open_chunks().map(|chunk| chunk.chunk).collect::<Vec<_>>(), [2]);
     }
 }
@@ -91,6 +91,12 @@ fn a_journal_of_another_stream_and_one_ahead_of_its_log_are_refused() {
     drop(journal);
     assert!(matches!(place.open(2), Err(JournalError::Foreign { .. })));
     assert!(matches!(place.open(1), Err(JournalError::LogBehind { staged: 12, last: 10 })));
+}
+
+#[test]
+fn counts_of_before_losses_were_counted_have_none() {
+    let counts: Counts = serde_json::from_str(r#"{"delivered":5,"failed":1,"dropped":2}"#).unwrap();
+    assert_eq!(counts, Counts { delivered: 5, failed: 1, dropped: 2, lost: 0 });
 }
 
 #[test]

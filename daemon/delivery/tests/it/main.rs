@@ -4,4 +4,5 @@
 
 mod crash;
 mod flow;
+mod loss;
 mod support;

@@ -55,7 +55,11 @@ impl Place {
     }
 
     pub(crate) fn log(&self, disk: Arc<dyn Disk>) -> Result<ShardLog, hydrant_shardlog::OpenError> {
-        ShardLog::open(disk, &self.dir.path().join("log"), options()).map(|(log, _)| log)
+        ShardLog::open(disk, &self.log_dir(), options()).map(|(log, _)| log)
+    }
+
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     pub(crate) fn file_sink(&self) -> Arc<dyn Sink> {
@@ -85,8 +89,12 @@ impl Place {
 
     /// Delivers everything that is in the log to the lake.
     pub(crate) async fn deliver_all(&self, transform: Option<Box<dyn Transform>>) -> Status {
+        self.deliver(options(), transform).await
+    }
+
+    pub(crate) async fn deliver(&self, options: LogOptions, transform: Option<Box<dyn Transform>>) -> Status {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
-        let log = self.log(Arc::clone(&disk)).unwrap();
+        let (log, _) = ShardLog::open(Arc::clone(&disk), &self.log_dir(), options).unwrap();
         let pipeline = self.start(disk, &log, self.file_sink(), transform).unwrap();
         pipeline.drain(GRACE).await.unwrap();
         let status = pipeline.status();
