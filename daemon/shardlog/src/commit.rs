@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hydrant_record::NewRecord;
 
-use crate::log::{ChangeCompletion, Shared, Work};
+use crate::log::{ChangeCompletion, RestartCompletion, Shared, Work};
 use crate::shards::{Reshard, ReshardError, ShardMap};
 use crate::sync::Arc;
 use crate::writer::CommitError;
@@ -40,6 +40,11 @@ fn commit(log: &Arc<Shared>) {
             log.state().queued_bytes -= bytes;
             let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
         }
+        Group::Restart(done) => {
+            let result = usable(log).and_then(|()| restart(log));
+            log.state().queued_bytes -= bytes;
+            let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
+        }
     }
     guard.disarm();
     let mut state = log.state();
@@ -57,14 +62,15 @@ fn commit(log: &Arc<Shared>) {
 enum Group {
     Appends(Vec<Vec<NewRecord>>, Vec<Completion>),
     Reshard(Reshard, ChangeCompletion),
+    Restart(RestartCompletion),
 }
 
-/// Appends up to a change of shards, or that change alone: so it has a clear place between them.
+/// Appends up to something else, or that alone: so it has a clear place between them.
 fn take_group(log: &Shared) -> (Group, u64, bool) {
     let mut state = log.state();
     let (mut members, mut waiters, mut bytes) = (Vec::new(), Vec::new(), 0);
     while let Some(next) = state.queue.front() {
-        let full = bytes + next.bytes > GROUP_BYTES || matches!(next.work, Work::Reshard { .. });
+        let full = bytes + next.bytes > GROUP_BYTES || !matches!(next.work, Work::Append { .. });
         if full && !members.is_empty() {
             break;
         }
@@ -75,6 +81,7 @@ fn take_group(log: &Shared) -> (Group, u64, bool) {
                 waiters.push(done);
             }
             Work::Reshard { change, done } => return (Group::Reshard(change, done), bytes, false),
+            Work::Restart { done } => return (Group::Restart(done), bytes, false),
         }
     }
     (Group::Appends(members, waiters), bytes, std::mem::take(&mut state.roll))
@@ -114,6 +121,11 @@ fn reshard(log: &Arc<Shared>, change: &Reshard) -> Result<Arc<ShardMap>, Reshard
         Err(CommitError::Refused(error)) => Err(error),
         Err(error) => Err(refusal(log, error).into()),
     }
+}
+
+fn restart(log: &Arc<Shared>) -> Result<(), AppendError> {
+    let restarted = log.writer().restart(log);
+    restarted.map_err(|error| refusal(log, error))
 }
 
 fn refusal(log: &Shared, error: CommitError) -> AppendError {

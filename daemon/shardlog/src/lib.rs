@@ -1,9 +1,10 @@
 //! The embedded shard log: what was acked is on the medium, and what was cut off was never seen.
 //!
 //! `log` is the front; `commit` forms groups and completes them; `frames` puts one together and `writer` syncs it;
-//! `segment` makes files and `trim` takes them away; `recover` judges what an earlier life left; `tail`, `shard_tail`
+//! `segment` makes files, `trim` and `retention` take them away; `recover` judges what an earlier life left; `tail`, `shard_tail`
 //! and `seek` read; `shards` says which shard a record goes to; `layout` draws the bytes.
 
+mod clock_guard;
 mod commit;
 mod committers;
 mod frames;
@@ -12,6 +13,7 @@ mod log;
 mod reader;
 mod recover;
 mod repair;
+mod retention;
 mod seek;
 mod segment;
 mod shard_tail;
@@ -22,8 +24,10 @@ mod trim;
 mod walk;
 mod writer;
 
+pub use clock_guard::{ClockGuard, Look, Trust};
 pub use committers::Committers;
 pub use log::ShardLog;
+pub use retention::{Expendable, Expired, Limits};
 pub use shard_tail::{ShardBatch, ShardTail};
 pub use shards::{Closed, Reshard, ReshardError, Shard, ShardMap};
 pub use tail::Tail;

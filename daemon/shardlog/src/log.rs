@@ -66,11 +66,22 @@ pub(crate) struct Submission {
     pub(crate) bytes: u64,
 }
 
+pub(crate) type RestartCompletion = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 pub(crate) type ChangeCompletion = Box<dyn FnOnce(Result<Arc<ShardMap>, ReshardError>) + Send>;
 
 pub(crate) enum Work {
-    Append { records: Vec<NewRecord>, done: Completion },
-    Reshard { change: Reshard, done: ChangeCompletion },
+    Append {
+        records: Vec<NewRecord>,
+        done: Completion,
+    },
+    Reshard {
+        change: Reshard,
+        done: ChangeCompletion,
+    },
+    /// Ends the segment in use, and goes on in a small one.
+    Restart {
+        done: RestartCompletion,
+    },
 }
 
 /// The file of the next segment, made ready before it is needed.
@@ -140,7 +151,7 @@ impl ShardLog {
         self.enqueue(Submission { work: Work::Append { records, done }, bytes: bytes as u64 })
     }
 
-    fn enqueue(&self, submission: Submission) -> Result<(), AppendError> {
+    pub(crate) fn enqueue(&self, submission: Submission) -> Result<(), AppendError> {
         let bytes = submission.bytes;
         let mut state = self.shared.state();
         state.usable()?;
@@ -199,7 +210,7 @@ impl ShardLog {
     /// Records through `through` are not needed any more; whole segments of them are removed. Durable on return. The
     /// segment in use stays.
     pub fn trim(&self, through: Lsn) -> Result<(), io::Error> {
-        self.shared.remove_while(|_, next| next.base <= through.next())
+        self.shared.remove_while(|_, next| next.base <= through.next()).map(drop)
     }
 
     /// Starts a new segment with the next append, so that what came before can be trimmed as a whole.
@@ -253,12 +264,7 @@ impl ShardLog {
         if let Some(error) = poisoned {
             return Err(io::Error::new(error.kind(), error));
         }
-        let mut spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.wanted = None;
-        if let Some(ready) = spare.ready.take() {
-            ready.discard(&*self.shared.disk);
-        }
-        drop(spare);
+        self.shared.give_back_spare();
         self.shared.writer().seal(&self.shared, Sealed::Closed).map_err(|error| {
             let error = self.shared.poison(error);
             io::Error::new(error.kind(), error)

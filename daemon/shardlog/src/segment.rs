@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hydrant_disk::{Disk, DiskFile};
 
@@ -21,6 +22,8 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     /// Set when it leaves the log, for readers that still hold it.
     pub(crate) end_when_trimmed: OnceLock<u64>,
+    /// Of the file; 0 while nobody has asked.
+    length: AtomicU64,
     /// Whole up to the durable end, or not known yet.
     index: Mutex<Option<Index>>,
 }
@@ -28,7 +31,28 @@ pub(crate) struct Segment {
 impl Segment {
     pub(crate) fn new(dir: &Path, header: SegmentHeader, index: Option<Index>) -> Segment {
         let path = dir.join(name(header.number));
-        Segment { header, path, end_when_trimmed: OnceLock::new(), index: Mutex::new(index) }
+        let (length, index) = (AtomicU64::new(0), Mutex::new(index));
+        Segment { header, path, end_when_trimmed: OnceLock::new(), length, index }
+    }
+
+    /// Bytes on the disk; 0 for a file that was taken away meanwhile.
+    pub(crate) fn length(&self, disk: &dyn Disk) -> io::Result<u64> {
+        let known = self.length.load(Ordering::Relaxed);
+        if known > 0 {
+            return Ok(known);
+        }
+        match disk.open(&self.path).and_then(|file| file.len()) {
+            Ok(length) => {
+                self.note_length(length);
+                Ok(length)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn note_length(&self, length: u64) {
+        self.length.store(length, Ordering::Relaxed);
     }
 
     pub(crate) fn index(&self) -> MutexGuard<'_, Option<Index>> {

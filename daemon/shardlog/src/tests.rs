@@ -13,6 +13,7 @@ mod crash;
 mod faults;
 mod loss;
 mod model;
+mod retention;
 mod sim;
 mod use_cases;
 

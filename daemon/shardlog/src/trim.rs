@@ -7,6 +7,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use hydrant_record::Lsn;
+
 use crate::layout::SegmentHeader;
 use crate::log::Shared;
 use crate::segment::{Prepared, Segment, trimmed_name};
@@ -22,14 +24,19 @@ pub(crate) struct Trimming {
 }
 
 impl Shared {
-    /// Takes away segments from the oldest on, never the newest. Readers that hold one may finish it.
-    pub(crate) fn remove_while(&self, unneeded: impl Fn(&SegmentHeader, &SegmentHeader) -> bool) -> io::Result<()> {
+    /// Takes away segments from the oldest on, never the newest. Readers that hold one may finish it. Returns the base
+    /// of the oldest segment that went, and of the oldest that stayed.
+    pub(crate) fn remove_while(
+        &self,
+        unneeded: impl Fn(&SegmentHeader, &SegmentHeader) -> bool,
+    ) -> io::Result<Option<(Lsn, Lsn)>> {
         let mut trimming = self.trimming.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
         let count = state.segments.windows(2).take_while(|pair| unneeded(&pair[0].0.header, &pair[1].0.header)).count();
         if count == 0 {
-            return Ok(());
+            return Ok(None);
         }
+        let bases = (state.segments[0].0.header.base, state.segments[count].0.header.base);
         let newest = Arc::clone(&state.segments[count - 1].0);
         let mark = self.dir.join(trimmed_name(newest.header.number));
         // From here on no new reader finds them.
@@ -51,7 +58,8 @@ impl Shared {
         trimming.leftover.extend(older);
         drop(removed);
         self.reuse(newest, mark);
-        self.clear(&mut trimming)
+        self.clear(&mut trimming)?;
+        Ok(Some(bases))
     }
 
     /// The newest segment's header says where the log begins: no other mark is needed.

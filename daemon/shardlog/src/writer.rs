@@ -35,6 +35,8 @@ pub(crate) struct Writer {
     /// The newest segment: its number, and where it ends if it takes no more.
     newest: (u32, u64),
     next: Lsn,
+    /// How large the next segment is to be: each one is twice as large as the one before.
+    next_capacity: u64,
     space: Space,
 }
 
@@ -92,7 +94,7 @@ impl Writer {
     /// `newest` is the newest segment and its end; number 0 in a new log.
     pub(crate) fn new(newest: (u32, u64), next: Lsn) -> Writer {
         let space = Space { checked_at: Timestamp::from_millis(0), bytes: SPACE_BYTES, low: false };
-        Writer { active: None, newest, next, space }
+        Writer { active: None, newest, next, next_capacity: 0, space }
     }
 
     /// Stores the members in order; durable on return.
@@ -129,6 +131,18 @@ impl Writer {
         self.make_room(log, bytes, false)?;
         let end = self.write(log, now, |frames| frames.control(Kind::Shards, &body))?;
         Ok((shards, end))
+    }
+
+    /// Ends the segment in use, and goes on in one that is as small as the first.
+    pub(crate) fn restart(&mut self, log: &Arc<Shared>) -> Result<(), CommitError> {
+        log.give_back_spare();
+        self.next_capacity = 0;
+        self.roll(log, 0)
+    }
+
+    /// Bytes of the file that is written to; 0 if there is none.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.active.as_ref().map_or(0, |active| active.capacity)
     }
 
     fn make_room(&mut self, log: &Arc<Shared>, bytes: u64, roll: bool) -> Result<(), CommitError> {
@@ -214,6 +228,8 @@ impl Writer {
         drop(state);
         self.newest = (number, end);
         let (file, capacity) = (prepared.file, prepared.capacity);
+        segment.note_length(capacity);
+        self.next_capacity = capacity.saturating_mul(2);
         self.active = Some(Active { chain, segment, file, capacity, end, commits: 0, next_asked_for: false });
         Ok(())
     }
@@ -257,6 +273,7 @@ impl Writer {
         // A file that is nearly full keeps its length, for its next life.
         if sealed == Sealed::Closed || end < active.capacity / 4 * 3 {
             active.file.set_len(end)?;
+            active.segment.note_length(end);
         }
         self.newest = (header.number, offset);
         active.file.sync_data()
@@ -266,8 +283,7 @@ impl Writer {
         let smallest = log.options.segment_bytes_min.min(log.options.segment_bytes_max);
         let needed = FRAMES_START + bytes;
         let least = (needed + tail_bytes(needed)).next_multiple_of(SEGMENT_HEADER_BYTES as u64).max(smallest);
-        let doubled = self.active.as_ref().map_or(smallest, |active| active.capacity.saturating_mul(2));
-        let wanted = doubled.min(log.options.segment_bytes_max).max(least);
+        let wanted = self.next_capacity.min(log.options.segment_bytes_max).max(least);
         Request { wanted, least, reserve: log.options.reserve_bytes }
     }
 
