@@ -5,9 +5,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::{Disk, DiskFile};
+use crate::{Disk, DiskFile, FileIdentity};
 
 /// What goes wrong, once each. Calls count from 1, over the disk and all its files together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,15 @@ struct Plan {
     calls: AtomicU64,
     syncs: AtomicU64,
     full: AtomicBool,
+    held: Mutex<Held>,
+    changed: Condvar,
+}
+
+/// Syncs that hang, as those of a device that has stopped answering.
+#[derive(Debug, Default)]
+struct Held {
+    on: bool,
+    waiting: u64,
 }
 
 impl FaultyDisk {
@@ -55,6 +64,19 @@ impl FaultyDisk {
     /// already can still be written, as on a real file system.
     pub fn set_full(&self, full: bool) {
         self.plan.full.store(full, Ordering::SeqCst);
+    }
+
+    /// While on, a sync does not return.
+    pub fn hold_syncs(&self, on: bool) {
+        self.plan.held.lock().unwrap_or_else(PoisonError::into_inner).on = on;
+        self.plan.changed.notify_all();
+    }
+
+    /// Returns once a sync hangs.
+    pub fn await_held_sync(&self) {
+        let held = self.plan.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let hangs = self.plan.changed.wait_while(held, |held| held.waiting == 0);
+        drop(hangs.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Calls so far.
@@ -86,8 +108,20 @@ impl Plan {
 
     fn sync(&self) -> io::Result<()> {
         self.call()?;
+        self.wait_while_held();
         let number = self.syncs.fetch_add(1, Ordering::SeqCst) + 1;
         self.strike(|fault| fault == Fault::Sync(number))
+    }
+
+    fn wait_while_held(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !held.on {
+            return;
+        }
+        held.waiting += 1;
+        self.changed.notify_all();
+        held = self.changed.wait_while(held, |held| held.on).unwrap_or_else(PoisonError::into_inner);
+        held.waiting -= 1;
     }
 
     fn growing(&self, grows: bool) -> io::Result<()> {
@@ -174,6 +208,11 @@ impl Disk for FaultyDisk {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         self.plan.call()?;
         self.inner.lock(path)
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
+        self.plan.call()?;
+        self.inner.identity(path)
     }
 
     fn random(&self) -> io::Result<u64> {

@@ -5,12 +5,14 @@
 
 mod durable;
 pub mod faulty;
+mod identity;
 mod real;
 pub mod sim;
 mod stream;
 
 pub use durable::{create_dir_durable, create_durable, replace_durable};
 pub use faulty::FaultyDisk;
+pub use identity::FileIdentity;
 pub use real::RealDisk;
 pub use sim::SimDisk;
 pub use stream::StreamWriter;
@@ -46,6 +48,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
     /// Takes the advisory lock of an existing file, for the life of the returned value. `WouldBlock` if another process has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// What tells an existing file from a copy of it. A disk that is no file system holds no copies: there all are the same.
+    fn identity(&self, _path: &Path) -> io::Result<FileIdentity> {
+        Ok(FileIdentity::default())
+    }
     /// 64 random bits from the operating system, for ids, epochs and salts.
     fn random(&self) -> io::Result<u64> {
         getrandom::u64().map_err(|error| io::Error::other(error.to_string()))

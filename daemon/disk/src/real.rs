@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Advice, CWD, FlockOperation, RenameFlags};
 
-use crate::{Disk, DiskFile};
+use crate::{Disk, DiskFile, FileIdentity};
 
 /// Zeros are written in pieces of at most this size.
 const ZEROS: usize = 1 << 20;
@@ -91,6 +91,10 @@ impl Disk for RealDisk {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
+        FileIdentity::of(path)
     }
 }
 
