@@ -102,6 +102,8 @@ async fn metrics(State(seen): State<Seen>) -> String {
             counters.refused(reason)
         );
     }
+    head(&mut text, "hydrant_reserve_held", "gauge", "0 while the disk is full and delivery lives on the reserve.");
+    let _ = writeln!(text, "hydrant_reserve_held {}", u64::from(seen.engine.store.reserve().held()));
     let streams = seen.engine.status();
     type Read = fn(&Status) -> u64;
     let of_stream: [(&str, &str, &str, Read); 9] = [

@@ -20,9 +20,6 @@ use tokio::sync::mpsc;
 use crate::exit::{Exit, Failure, chain};
 use crate::store::Store;
 
-/// How often the logs are asked whether they still work.
-const LOG_WATCH: Duration = Duration::from_secs(1);
-
 /// Why a delivery stream could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenStreamError {
@@ -73,6 +70,7 @@ pub(crate) struct Engine {
 
 #[derive(Clone, Debug)]
 struct Running {
+    name: String,
     log: ShardLog,
     pipeline: Arc<Pipeline>,
 }
@@ -86,13 +84,14 @@ struct LogSettings {
 }
 
 impl LogSettings {
-    /// A small disk gets small segments and a small reserve: space comes back a segment at a time.
-    fn new(memory: u64, free_bytes: u64) -> LogSettings {
+    /// A small disk gets small segments and a small reserve: space comes back a segment at a time. Records never get the last
+    /// `set_aside` bytes and a little more.
+    fn new(memory: u64, free_bytes: u64, set_aside: u64) -> LogSettings {
         let share = free_bytes / 16;
         LogSettings {
             queue_bytes_max: usize::try_from(memory / 8).unwrap_or(usize::MAX),
             segment_bytes_max: share.clamp(1 << 20, 128 << 20),
-            reserve_bytes: share.clamp(4 << 20, 256 << 20),
+            reserve_bytes: share.clamp(set_aside + (4 << 20), 256 << 20),
         }
     }
 
@@ -117,7 +116,7 @@ impl Engine {
     /// Opens the catalog; no stream yet.
     pub(crate) fn open(config: Config, store: Store, broken: mpsc::Sender<Failure>) -> Result<Engine, Failure> {
         let free = store.free_bytes().map_err(|error| Failure::of(Exit::Io, &error))?;
-        let logs = LogSettings::new(config.memory, free);
+        let logs = LogSettings::new(config.memory, free, store.reserve().bytes());
         let (log, _) = ShardLog::open(store.disk(), &store.catalog_dir(), logs.journal_options())
             .map_err(|error| Failure::of(exit_of_log(&error), &error))?;
         let catalog = Catalog::open(log).map_err(|error| Failure::of(exit_of_catalog(&error), &error))?;
@@ -165,7 +164,7 @@ impl Engine {
         .map_err(|source| OpenStreamError::Pipeline { name: name(), source })?;
         let pipeline = Arc::new(pipeline);
         tokio::spawn(watch(Arc::clone(&pipeline), name(), self.broken.clone()));
-        self.running_mut().insert(id, Running { log: log.clone(), pipeline });
+        self.running_mut().insert(id, Running { name: name(), log: log.clone(), pipeline });
         Ok(StreamHandle { id, log })
     }
 
@@ -181,18 +180,13 @@ impl Engine {
         Ok(backlog)
     }
 
-    /// Completes when the log of a stream has failed a write or a sync. It takes no more records, so producers are refused
-    /// until a restart has found what is durable.
-    pub(crate) async fn log_failed(&self) -> Failure {
-        let mut beat = tokio::time::interval(LOG_WATCH);
-        loop {
-            beat.tick().await;
-            let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some((id, error)) = running.iter().find_map(|(id, one)| Some((id, one.log.poisoned()?))) {
-                return Failure::new(Exit::Io, format!("the log of stream {id} failed: {}", chain(&*error)))
-                    .hint("look at the device; a restart recovers what is durable");
-            }
-        }
+    /// Why the log of a stream takes no more records, if one failed a write or a sync: producers are refused until a restart
+    /// has found what is durable.
+    pub(crate) fn failed_log(&self) -> Option<Failure> {
+        let running = self.running();
+        let (name, error) = running.values().find_map(|one| Some((&one.name, one.log.poisoned()?)))?;
+        let text = format!("the log of delivery stream `{name}` failed: {}", chain(&*error));
+        Some(Failure::new(Exit::Io, text).hint("look at the device; a restart recovers what is durable"))
     }
 
     /// Ends delivery without delivering what is left, and closes the log.
@@ -220,10 +214,13 @@ impl Engine {
 
     /// Every delivery stream, by name.
     pub(crate) fn status(&self) -> Vec<Status> {
-        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<Status> = running.values().map(|running| running.pipeline.status()).collect();
+        let mut all: Vec<Status> = self.running().values().map(|running| running.pipeline.status()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    fn running(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<StreamId, Running>> {
+        self.running.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<StreamId, Running>> {
@@ -286,39 +283,5 @@ fn exit_of_catalog(error: &CatalogError) -> Exit {
     match error {
         CatalogError::Write(_) => Exit::Io,
         _ => Exit::CorruptStore,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use hydrant_disk::faulty::Fault;
-    use hydrant_disk::{Disk, FaultyDisk, RealDisk};
-    use hydrant_record::{NewRecord, Placement};
-    use hydrant_shardlog::AppendError;
-
-    use super::*;
-    use crate::store::random_id;
-
-    #[tokio::test]
-    async fn a_sync_that_fails_is_never_acked_and_ends_the_daemon_with_74() {
-        let dir = tempfile::tempdir().unwrap();
-        let yaml = "delivery_streams: [{ name: s, destination: { file: { directory: ./lake } } }]";
-        let path = dir.path().join("hydrant.yaml");
-        let loaded = hydrant_config::load_text(yaml, &path, &hydrant_config::Environment::of([]));
-        let config = loaded.unwrap().config;
-        let disk = FaultyDisk::new(Arc::new(RealDisk::new()));
-        let faulty: Arc<dyn Disk> = Arc::new(disk.clone());
-        let store = Store::open(faulty, &config.data_dir).unwrap();
-        let stream = config.delivery_streams[0].clone();
-        let engine = Arc::new(Engine::open(config, store, mpsc::channel(1).0).unwrap());
-        let handle = engine.open_stream(&stream, random_id().unwrap()).unwrap();
-        disk.inject(Fault::From(disk.calls() + 1));
-        let record = NewRecord { placement: Placement::Any, partition_key: None, data: Bytes::from_static(b"x") };
-        let append = tokio::task::spawn_blocking(move || handle.log.append(vec![record]));
-        assert!(matches!(append.await.unwrap(), Err(AppendError::Poisoned(_))));
-        let failure = engine.log_failed().await;
-        assert_eq!(failure.exit_code(), std::process::ExitCode::from(74));
-        assert!(failure.to_string().contains("injected"), "{failure}");
     }
 }

@@ -10,6 +10,7 @@ mod run;
 mod shutdown;
 mod store;
 mod telemetry;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,7 @@
 //! Hops 1 to 3 are started by `Server::bind`, hops 4 to 8 by `Engine::open_stream`.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use crate::admin::Admin;
 use crate::control;
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
-use crate::store::Store;
+use crate::store::{Machine, Opener, Store};
+use crate::watch::watch;
 
 /// How long a stop waits for buffered records to be delivered; what is not delivered by then is at the next start.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(60);
@@ -36,6 +38,8 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(60);
 pub(crate) struct Options {
     /// Delivery streams that may be deleted with their backlog, because they left the YAML.
     pub(crate) discard_backlog: Vec<String>,
+    /// The data directory, if it may be a copy or come from another machine.
+    pub(crate) adopt: Option<PathBuf>,
 }
 
 /// A daemon that takes records.
@@ -54,7 +58,7 @@ impl Daemon {
         let (broken_sender, broken) = mpsc::channel(1);
         let (api, admin_address) = (config.api, config.admin);
         let opened = tokio::task::spawn_blocking(move || {
-            let store = Store::open(Arc::new(RealDisk::new()), &config.data_dir)?;
+            let store = open_store(&config.data_dir, options.adopt.as_deref())?;
             let engine = Arc::new(Engine::open(config, store, broken_sender)?);
             let registry = Arc::new(Registry::new());
             control::open_all(&engine, &registry, &options.discard_backlog)?;
@@ -82,7 +86,7 @@ impl Daemon {
         let ended = tokio::select! {
             stopped = stop => stopped.map_err(|error| Failure::of(Exit::Runtime, &error)),
             Some(failure) = self.broken.recv() => Err(failure),
-            failure = self.engine.log_failed() => Err(failure),
+            failure = watch(&self.engine) => Err(failure),
         };
         // On a device that failed there is nothing to wait for: only a restart recovers, and it should begin at once.
         self.shut_down(if ended.is_ok() { DRAIN_GRACE } else { Duration::ZERO }).await;
@@ -100,6 +104,22 @@ impl Daemon {
         self.administering.abort();
         tracing::info!("stopped");
     }
+}
+
+/// Only the data directory itself can be adopted: the name is asked for so that the flag, left in a unit, adopts nothing else.
+fn open_store(dir: &Path, adopt: Option<&Path>) -> Result<Store, Failure> {
+    if let Some(named) = adopt.filter(|named| !is_same(named, dir)) {
+        let text = format!("`--adopt {}` is not the data directory, which is `{}`", named.display(), dir.display());
+        return Err(
+            Failure::new(Exit::Config, text).hint("name the `data_dir` of this configuration, if that is the copy")
+        );
+    }
+    let opener = Opener { machine: &Machine::this()?, adopt: adopt.is_some() };
+    Store::open(Arc::new(RealDisk::new()), dir, opener)
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// The front door; what requests hold in memory comes out of the one ceiling.

@@ -84,12 +84,12 @@ class Daemon:
     def endpoint(self):
         return f"http://127.0.0.1:{self.api_port}"
 
-    def spawn(self):
-        """Starts the process and does not wait."""
+    def spawn(self, *arguments):
+        """Starts the process, with further arguments of `run`, and does not wait."""
         assert self.process is None, "the daemon runs already"
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "run", "-c", self.config_file],
+                [BINARY, "run", "-c", self.config_file, *map(str, arguments)],
                 cwd=self.directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -98,8 +98,8 @@ class Daemon:
             )
         return self
 
-    def start(self, seconds=60):
-        self.spawn()
+    def start(self, *arguments, seconds=60):
+        self.spawn(*arguments)
         try:
             wait_until("the daemon is ready", self.is_ready, seconds, 0.02)
         except BaseException as problem:

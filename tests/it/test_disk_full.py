@@ -151,3 +151,48 @@ def test_a_start_on_a_full_disk_recovers_what_was_acked(daemon_of, small_disk, t
     problems = lake.judge(lake.in_directory(directory), producer.sent, producer.acked, lambda row: row["id"], row_order)
     assert problems == []
     daemon.stop()
+
+
+def test_a_disk_that_is_full_to_the_last_byte_is_delivered_empty(daemon_of, small_disk, tmp_path):
+    """Another file has all of it, and stays: the reserve is what delivery lives on, and what delivery frees is enough to go on."""
+    directory, ballast, reserve = tmp_path / "lake", small_disk / "ballast", small_disk / "data" / "reserve"
+    stream = {
+        "name": STREAM,
+        # Nothing leaves before the restart.
+        "buffering": {"size": "1 GiB", "interval": "900 s"},
+        "destination": {"file": {"directory": str(directory)}},
+    }
+    daemon = daemon_of([stream], data_dir=small_disk / "data").start()
+    producer = Producer(daemon)
+    for _ in range(80):
+        assert producer.put(500) == (200, True)
+    set_aside = lambda: reserve.exists() and reserve.stat().st_blocks * 512 >= 16 * MIB and held(daemon)
+    hydrant.wait_until("the reserve is set aside", set_aside)
+    daemon.kill()
+    # The spool is scratch, and would be space to live on.
+    for scratch in (small_disk / "data" / "delivery").glob("*/spool/*"):
+        scratch.unlink()
+    fill(ballast)
+    free = os.statvfs(small_disk)
+    assert free.f_bavail * free.f_frsize < 64 * 1024, free
+    daemon.config["delivery_streams"][0]["buffering"] = {"size": "1 MiB", "interval": "1 s"}
+    daemon.write_config()
+    daemon.start()
+    producer.signer = clients.Signer(daemon, timeout=60)
+    assert "the disk is full: the reserve is given up for delivery" in daemon.log(), daemon.log_tail()
+    counters = daemon.wait_drained(STREAM)
+    assert counters["stored"] == counters["delivered"] == len(producer.acked)
+    hydrant.wait_until("records are taken again", lambda: producer.put() == (200, True))
+    hydrant.wait_until("the reserve is set aside again", set_aside)
+    assert ballast.stat().st_size > 100 * MIB, "it was there all the time"
+    counters = daemon.wait_drained(STREAM)
+    assert counters["stored"] == counters["delivered"] == len(producer.acked)
+    row_order = lambda row: ("one", row["number"])
+    problems = lake.judge(lake.in_directory(directory), producer.sent, producer.acked, lambda row: row["id"], row_order)
+    assert problems == []
+    daemon.stop()
+
+
+def held(daemon):
+    """Whether the daemon says that its reserve is there."""
+    return b"\nhydrant_reserve_held 1\n" in daemon.admin("/metrics")[1]
