@@ -14,7 +14,7 @@ impl DeliveryStream {
     /// Keys and prefix must agree: a key that the prefix asks for comes from jq or from a plugin, every jq key stands in
     /// the prefix, and partitioning without a key in the prefix would do nothing.
     pub fn new(spec: DeliveryStreamSpec) -> Result<DeliveryStream, Vec<SpecProblem>> {
-        let problems: Vec<SpecProblem> = [missing_keys(&spec), unused_keys(&spec)].concat();
+        let problems: Vec<SpecProblem> = [missing_keys(&spec), unused_keys(&spec), expiry(&spec)].concat();
         if problems.is_empty() { Ok(DeliveryStream(spec)) } else { Err(problems) }
     }
 
@@ -79,6 +79,17 @@ fn unused_keys(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
         });
     }
     problems
+}
+
+/// Without a retention undelivered records would be gone as soon as they arrived.
+fn expiry(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
+    if !spec.log.expire_undelivered || !spec.log.retention.is_zero() {
+        return Vec::new();
+    }
+    let message =
+        "records that are not delivered may expire, but there is no `retention` after which they do".to_owned();
+    let hint = Some("add `retention: 7 d`, or remove `expire_undelivered`".to_owned());
+    vec![SpecProblem { path: "log.expire_undelivered", message, hint }]
 }
 
 fn jq_names(spec: &DeliveryStreamSpec) -> BTreeSet<&str> {

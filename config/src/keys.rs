@@ -98,6 +98,8 @@ pub(crate) fn is_not_built_yet(path: &str) -> bool {
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// In milliseconds.
+const DAY: u64 = 86_400_000;
 
 const fn key(path: &'static str, kind: KeyKind, default: &'static str, meaning: &'static str) -> Key {
     Key { path, kind, default, meaning, required: false, beyond_firehose: false, hint: "" }
@@ -180,6 +182,11 @@ pub(crate) static KEYS: &[Key] = &[
     key("delivery_streams[].buffering", KeyKind::Section, "", "When an object is cut: whichever comes first."),
     key("delivery_streams[].buffering.size", KeyKind::Size { min: MIB, max: GIB }, "64 MiB", "Bytes after the plugins and before compression.").beyond().hint("raise `interval`, or split the stream"),
     key("delivery_streams[].buffering.interval", KeyKind::Duration { min: 0, max: 3_600_000 }, "60 s", "Since the first record of the buffer.").beyond(),
+    key("delivery_streams[].log", KeyKind::Section, "", "The log that holds the records until they are delivered, and after that for as long as it is told to.").beyond(),
+    key("delivery_streams[].log.compression", KeyKind::Word(&["none", "lz4", "zstd"]), "none", "Of the records in the log: less disk and less to sync, for CPU time."),
+    key("delivery_streams[].log.retention", KeyKind::Duration { min: 0, max: 365 * DAY }, "0 s", "How long records stay in the log since they arrived, so that they can be delivered again. What is not delivered stays longer."),
+    key("delivery_streams[].log.size_max", KeyKind::Size { min: 16 * MIB, max: 1024 * 1024 * GIB }, "100 GiB", "Delivered records beyond it go before `retention` is over, the oldest first."),
+    key("delivery_streams[].log.expire_undelivered", KeyKind::Boolean, "false", "Whether `retention` and `size_max` hold for records that are not delivered, too: those are lost then, and counted."),
     key("delivery_streams[].processing", KeyKind::Section, "", "What happens to each record, in this order."),
     key("delivery_streams[].processing.plugins", KeyKind::List, "none", "WASM plugins; the second sees what the first answered.").beyond(),
     key("delivery_streams[].processing.plugins[].path", KeyKind::Path, "", PLUGIN_PATH).required(),

@@ -84,6 +84,7 @@ pub struct DeliveryStreamSpec {
     /// Pinned region, or any that the client signs for.
     pub region: Option<String>,
     pub buffering: Buffering,
+    pub log: LogPolicy,
     pub processing: Processing,
     pub partitioning: Option<Partitioning>,
     pub format: Format,
@@ -108,6 +109,37 @@ pub struct Buffering {
     pub size: u64,
     /// Since the first record of the buffer.
     pub interval: Duration,
+}
+
+/// How records are kept in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPolicy {
+    pub compression: LogCompression,
+    /// Since a record arrived. Zero: until it is delivered.
+    pub retention: Duration,
+    /// Bytes of delivered records that are retained at most.
+    pub size_max: u64,
+    /// Otherwise `retention` and `size_max` hold only for what is delivered.
+    pub expire_undelivered: bool,
+}
+
+impl Default for LogPolicy {
+    /// What a delivery stream made through the API has, and one of the YAML without `log`.
+    fn default() -> LogPolicy {
+        LogPolicy {
+            compression: LogCompression::None,
+            retention: Duration::ZERO,
+            size_max: 100 << 30,
+            expire_undelivered: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogCompression {
+    None,
+    Lz4,
+    Zstd,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -69,10 +69,11 @@ impl Admin {
     }
 }
 
-async fn ready(State(seen): State<Seen>) -> (http::StatusCode, &'static str) {
-    match seen.stop.is_cancelled() {
-        false => (http::StatusCode::OK, "ready\n"),
-        true => (http::StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+async fn ready(State(seen): State<Seen>) -> (http::StatusCode, String) {
+    let reason = if seen.stop.is_cancelled() { Some("stopping".to_owned()) } else { seen.engine.slow() };
+    match reason {
+        None => (http::StatusCode::OK, "ready\n".to_owned()),
+        Some(reason) => (http::StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
     }
 }
 

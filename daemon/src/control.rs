@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt as _};
-use hydrant_config::DeliveryStream;
+use hydrant_config::{DeliveryStream, StreamName};
 use hydrant_ingest::{
     CatalogError, ControlError, ControlPlane, DeliveryStreamDefinition, Entry, Mappings, NewDeliveryStream, Origin,
     Registry, StoredOrigin, StoredStatus, StoredStream, StreamHandle, delivery_stream_from_request,
@@ -23,6 +23,7 @@ pub(crate) fn plane(engine: &Arc<Engine>) -> Arc<dyn ControlPlane> {
 /// Opens every delivery stream of the YAML and of the catalog, and finishes deletions that were cut off. Blocks.
 pub(crate) fn open_all(engine: &Arc<Engine>, registry: &Registry, discard: &[String]) -> Result<(), Failure> {
     let stored = finish_deletions(engine)?;
+    check_names(engine, &stored)?;
     for stream in &engine.config.delivery_streams {
         let known = stored.iter().find(|known| known.origin == StoredOrigin::Yaml && known.name == stream.name);
         let stored = match known {
@@ -72,18 +73,27 @@ fn open(
     id: StreamId,
     definition: DeliveryStreamDefinition,
 ) -> Result<(), Failure> {
-    let handle = engine.open_stream(stream, id).map_err(|error| cannot_open(&error))?;
+    let handle = engine.open_stream(stream, id).map_err(|error| cannot_open(&error, &stream.name))?;
     registry
         .insert(Entry::active(definition, handle))
         .map_err(|error| Failure::of(Exit::Config, &error).hint("rename the one in the YAML, or pin its `region`"))
 }
 
-fn cannot_open(error: &OpenStreamError) -> Failure {
+fn cannot_open(error: &OpenStreamError, name: &StreamName) -> Failure {
     let failure = Failure::of(error.exit(), error);
-    match error.exit() {
-        Exit::CorruptStore => failure.hint("restore the data directory from a backup; nothing was changed"),
-        _ => failure,
+    match error.hint(name) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
+}
+
+/// A name that is mistyped must not look as if its loss had been accepted.
+fn check_names(engine: &Engine, stored: &[StoredStream]) -> Result<(), Failure> {
+    let yaml = engine.config.delivery_streams.iter().map(|stream| stream.name.as_str());
+    let known: Vec<&str> = yaml.chain(stored.iter().map(|stored| stored.name.as_str())).collect();
+    let Some(unknown) = engine.accept_loss().iter().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+    Err(Failure::new(Exit::Config, format!("`--accept-loss {unknown}`: there is no delivery stream of that name"))
+        .hint("take the name from the message that told the loss"))
 }
 
 /// Gives a delivery stream that is new in the YAML its id, durably.
@@ -123,7 +133,7 @@ fn retired(engine: &Engine, stored: &StoredStream, discard: &[String]) -> Result
         return Ok(());
     }
     let name = &stored.name;
-    let backlog = engine.backlog(stored.id)?;
+    let backlog = engine.backlog(&stored.name, stored.id)?;
     if backlog > 0 && !discard.iter().any(|discarded| discarded == name.as_str()) {
         let text = format!(
             "delivery stream `{name}` is not in the configuration any more, but {backlog} of its records are not delivered"

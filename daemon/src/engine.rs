@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use hydrant_config::{Config, DeliveryStream};
+use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
 use hydrant_delivery::{CpuPool, JournalError, Pipeline, PipelineParts, StartError, Status};
 use hydrant_ingest::{Catalog, CatalogError, StreamHandle};
 use hydrant_plugins::{Chain, Host, LoadError, Transform};
 use hydrant_record::StreamId;
-use hydrant_shardlog::{LogOptions, OpenError, ShardLog, SystemClock};
+use hydrant_shardlog::{Compression, LogOptions, OpenError, Progress, Recovery, ShardLog, SystemClock};
 use hydrant_sinks::SinkError;
 use tokio::sync::mpsc;
 
@@ -63,9 +63,12 @@ pub(crate) struct Engine {
     host: Host,
     cpu: CpuPool,
     logs: LogSettings,
+    /// Delivery streams whose damaged records are given up at this start.
+    accept_loss: Vec<String>,
     running: RwLock<BTreeMap<StreamId, Running>>,
     /// Told when storage failed under a pipeline, after which only a restart into recovery helps.
     broken: mpsc::Sender<Failure>,
+    slow: Mutex<Option<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -114,7 +117,12 @@ impl LogSettings {
 
 impl Engine {
     /// Opens the catalog; no stream yet.
-    pub(crate) fn open(config: Config, store: Store, broken: mpsc::Sender<Failure>) -> Result<Engine, Failure> {
+    pub(crate) fn open(
+        config: Config,
+        store: Store,
+        accept_loss: Vec<String>,
+        broken: mpsc::Sender<Failure>,
+    ) -> Result<Engine, Failure> {
         let free = store.free_bytes().map_err(|error| Failure::of(Exit::Io, &error))?;
         let logs = LogSettings::new(config.memory, free, store.reserve().bytes());
         let (log, _) = ShardLog::open(store.disk(), &store.catalog_dir(), logs.journal_options())
@@ -125,7 +133,18 @@ impl Engine {
                 .map_err(|error| Failure::of(Exit::Runtime, &error))?;
         let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let cpu = CpuPool::new(cpus).map_err(|error| Failure::of(Exit::Runtime, &error))?;
-        Ok(Engine { config, store, catalog, host, cpu, logs, running: RwLock::default(), broken })
+        Ok(Engine {
+            config,
+            store,
+            catalog,
+            host,
+            cpu,
+            logs,
+            accept_loss,
+            running: RwLock::default(),
+            broken,
+            slow: Mutex::default(),
+        })
     }
 
     /// Opens the log and starts delivery. Blocks on disk and on compiling plugins.
@@ -140,15 +159,15 @@ impl Engine {
             .map_err(|source| OpenStreamError::Plugin { name: name(), source })?;
         let sink = hydrant_sinks::sink(&stream.destination, self.store.disk())
             .map_err(|source| OpenStreamError::Sink { name: name(), source })?;
-        let (log, recovery) = ShardLog::open(self.store.disk(), &self.store.log_dir(id), self.logs.options())
+        let mut options = self.log_options(&stream.name);
+        options.compression = match stream.log.compression {
+            LogCompression::None => Compression::None,
+            LogCompression::Lz4 => Compression::Lz4,
+            LogCompression::Zstd => Compression::Zstd,
+        };
+        let (log, recovery) = ShardLog::open(self.store.disk(), &self.store.log_dir(id), options)
             .map_err(|source| OpenStreamError::Log { name: name(), source })?;
-        if !recovery.clean {
-            tracing::info!(
-                delivery_stream = %stream.name,
-                torn_bytes = recovery.torn_bytes,
-                "the last stop was not clean; every acked record is there"
-            );
-        }
+        self.tell(&stream.name, &recovery);
         let pipeline = Pipeline::start(PipelineParts {
             stream: stream.clone(),
             stream_id: id,
@@ -168,11 +187,44 @@ impl Engine {
         Ok(StreamHandle { id, log })
     }
 
+    fn log_options(&self, name: &StreamName) -> LogOptions {
+        let mut options = self.logs.options();
+        options.accept_loss = self.accepts_loss(name);
+        options
+    }
+
+    pub(crate) fn accept_loss(&self) -> &[String] {
+        &self.accept_loss
+    }
+
+    fn accepts_loss(&self, name: &StreamName) -> bool {
+        self.accept_loss.iter().any(|accepted| accepted == name.as_str())
+    }
+
+    /// What an opening found, as far as an operator should know.
+    fn tell(&self, name: &StreamName, recovery: &Recovery) {
+        for (first, last) in &recovery.lost {
+            let records = last.get() - first.get() + 1;
+            tracing::error!(delivery_stream = %name, %first, %last, records, "records are lost: they were given up by `--accept-loss`");
+        }
+        if recovery.lost.is_empty() && self.accepts_loss(name) {
+            tracing::warn!(delivery_stream = %name, "nothing was lost; leave `--accept-loss` out, so that a loss is noticed");
+        }
+        if !recovery.clean && recovery.lost.is_empty() {
+            let torn_bytes = recovery.torn_bytes;
+            tracing::info!(delivery_stream = %name, torn_bytes, "the last stop was not clean; every acked record is there");
+        }
+    }
+
     /// Records of a stream that is not running which were not delivered.
-    pub(crate) fn backlog(&self, id: StreamId) -> Result<u64, Failure> {
+    pub(crate) fn backlog(&self, name: &StreamName, id: StreamId) -> Result<u64, Failure> {
         self.store.create_stream_dirs(id).map_err(|error| Failure::of(Exit::Io, &error))?;
-        let log = ShardLog::open(self.store.disk(), &self.store.log_dir(id), self.logs.options());
-        let (log, _) = log.map_err(|error| Failure::of(exit_of_log(&error), &error))?;
+        let log = ShardLog::open(self.store.disk(), &self.store.log_dir(id), self.log_options(name));
+        let (log, recovery) = log.map_err(|error| {
+            let failure = Failure::of(exit_of_log(&error), &error);
+            if is_loss(&error) { failure.hint(after_loss(name)) } else { failure }
+        })?;
+        self.tell(name, &recovery);
         let options = self.logs.journal_options();
         let backlog = hydrant_delivery::backlog(self.store.disk(), &self.store.delivery_dir(id), id, &log, options)
             .map_err(|error| Failure::of(exit_of_pipeline(&error), &error))?;
@@ -187,6 +239,25 @@ impl Engine {
         let (name, error) = running.values().find_map(|one| Some((&one.name, one.log.poisoned()?)))?;
         let text = format!("the log of delivery stream `{name}` failed: {}", chain(&*error));
         Some(Failure::new(Exit::Io, text).hint("look at the device; a restart recovers what is durable"))
+    }
+
+    /// How far each log is with what it stores now.
+    pub(crate) fn progress(&self) -> Vec<(StreamId, String, Progress)> {
+        self.running().iter().map(|(id, one)| (*id, one.name.clone(), one.log.progress())).collect()
+    }
+
+    /// What keeps records from being stored in good time, if anything does.
+    pub(crate) fn slow(&self) -> Option<String> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note_slow(&self, slow: Option<String>) {
+        let was = std::mem::replace(&mut *self.slow.lock().unwrap_or_else(PoisonError::into_inner), slow.clone());
+        match (was, slow) {
+            (None, Some(text)) => tracing::error!("not ready: {text}"),
+            (Some(_), None) => tracing::info!("records are stored in good time again"),
+            _ => {}
+        }
     }
 
     /// Ends delivery without delivering what is left, and closes the log.
@@ -253,6 +324,17 @@ async fn close(log: ShardLog, what: &'static str) {
 }
 
 impl OpenStreamError {
+    /// What an operator may do next.
+    pub(crate) fn hint(&self, name: &StreamName) -> Option<String> {
+        match self {
+            OpenStreamError::Log { source, .. } if is_loss(source) => Some(after_loss(name)),
+            _ if self.exit() == Exit::CorruptStore => {
+                Some("restore the data directory from a backup; nothing was changed".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self {
             OpenStreamError::Log { source, .. } => exit_of_log(source),
@@ -261,6 +343,18 @@ impl OpenStreamError {
             OpenStreamError::Io { .. } => Exit::Io,
         }
     }
+}
+
+/// Records are damaged, and the rest of the log is not.
+fn is_loss(error: &OpenError) -> bool {
+    matches!(error, OpenError::Corrupt { .. })
+}
+
+fn after_loss(name: &StreamName) -> String {
+    format!(
+        "restore the data directory from a backup, or start once with `--accept-loss {name}` to go on without these records; \
+         they will be counted as lost. Nothing was changed"
+    )
 }
 
 fn exit_of_log(error: &OpenError) -> Exit {

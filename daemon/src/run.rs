@@ -28,7 +28,7 @@ use crate::control;
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
 use crate::store::{Machine, Opener, Store};
-use crate::watch::watch;
+use crate::watch::{self, Alarm};
 
 /// How long a stop waits for buffered records to be delivered; what is not delivered by then is at the next start.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(60);
@@ -38,6 +38,8 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(60);
 pub(crate) struct Options {
     /// Delivery streams that may be deleted with their backlog, because they left the YAML.
     pub(crate) discard_backlog: Vec<String>,
+    /// Delivery streams whose damaged records are given up.
+    pub(crate) accept_loss: Vec<String>,
     /// The data directory, if it may be a copy or come from another machine.
     pub(crate) adopt: Option<PathBuf>,
 }
@@ -59,7 +61,7 @@ impl Daemon {
         let (api, admin_address) = (config.api, config.admin);
         let opened = tokio::task::spawn_blocking(move || {
             let store = open_store(&config.data_dir, options.adopt.as_deref())?;
-            let engine = Arc::new(Engine::open(config, store, broken_sender)?);
+            let engine = Arc::new(Engine::open(config, store, options.accept_loss, broken_sender)?);
             let registry = Arc::new(Registry::new());
             control::open_all(&engine, &registry, &options.discard_backlog)?;
             Ok::<_, Failure>((engine, registry))
@@ -81,12 +83,16 @@ impl Daemon {
         Ok(Daemon { api, engine, stop, serving, administering, broken })
     }
 
-    /// Serves until `stop` completes or the storage fails, then drains. `Err` if it was the storage.
+    /// Serves until `stop` completes or the storage fails, then drains. `Err` if it was the storage; where the device hangs
+    /// nothing is drained, and tasks are left behind that wait for it.
     pub(crate) async fn serve_until(mut self, stop: impl Future<Output = std::io::Result<()>>) -> Result<(), Failure> {
         let ended = tokio::select! {
             stopped = stop => stopped.map_err(|error| Failure::of(Exit::Runtime, &error)),
             Some(failure) = self.broken.recv() => Err(failure),
-            failure = watch(&self.engine) => Err(failure),
+            alarm = watch::watch(&self.engine) => match alarm {
+                Alarm::Failed(failure) => Err(failure),
+                Alarm::Stuck(failure) => return Err(failure),
+            },
         };
         // On a device that failed there is nothing to wait for: only a restart recovers, and it should begin at once.
         self.shut_down(if ended.is_ok() { DRAIN_GRACE } else { Duration::ZERO }).await;

@@ -251,3 +251,28 @@ def test_a_user_without_rights(daemon_of, tmp_path):
         assert status == CONFIGURATION and "Permission denied" in err, err
     finally:
         shutil.rmtree(place)
+
+
+def test_damaged_records_are_given_up_only_by_name(daemon_of, tmp_path):
+    daemon = daemon_of([stream(tmp_path)]).start()
+    for _ in range(3):
+        put(daemon, 10)
+    daemon.stop()
+    # What the stop has delivered is in the log still: a segment goes as a whole.
+    segment = sorted((daemon.data_dir / "streams").glob("*/*.seg"))[-1]
+    whole = segment.read_bytes()
+    damaged = whole.replace(b'{"id": 5}', b'{"id": X}', 1)
+    assert damaged != whole
+    segment.write_bytes(damaged)
+    err = refused(daemon, CORRUPT, f"segment `{segment}` is corrupt at byte ", f"start once with `--accept-loss {STREAM}`")
+    assert "they will be counted as lost" in err
+    assert segment.read_bytes() == damaged, "nothing was changed"
+    status, _, err = hydrant.command("run", "-c", daemon.config_file, "--accept-loss", "evnets")
+    assert status == CONFIGURATION and "`--accept-loss evnets`: there is no delivery stream of that name" in err, err
+    daemon.start("--accept-loss", STREAM)
+    assert "records are lost: they were given up by `--accept-loss`" in daemon.log(), daemon.log_tail()
+    put(daemon, 10)
+    daemon.kill()
+    daemon.start()
+    put(daemon, 10)
+    daemon.kill()

@@ -5,8 +5,8 @@ use chrono_tz::Tz;
 use super::sections;
 use crate::JqKeys;
 use crate::model::{
-    Buffering, DeliveryStream, DeliveryStreamSpec, Destination, Format, LineCompression, Naming, Parquet,
-    ParquetCompression, Partitioning, Plugin, Processing, S3Connection, SpecProblem, StreamName,
+    Buffering, DeliveryStream, DeliveryStreamSpec, Destination, Format, LineCompression, LogCompression, LogPolicy,
+    Naming, Parquet, ParquetCompression, Partitioning, Plugin, Processing, S3Connection, SpecProblem, StreamName,
 };
 use crate::naming::{NamingMember, NamingProblem};
 use crate::raw::{Fields, Kind, Reader, Value};
@@ -59,6 +59,7 @@ fn delivery_stream(
 ) -> Option<DeliveryStream> {
     let region = fields.parsed(reader, "region", sections::parse_region);
     let buffering = buffering(fields, reader);
+    let log = log(fields, reader);
     let format = format(fields, reader);
     let processing = processing(fields, reader, format.as_ref());
     let partitioning = partitioning(fields, reader);
@@ -71,8 +72,17 @@ fn delivery_stream(
     });
     let name = name?;
     let format = format?;
-    let spec =
-        DeliveryStreamSpec { name, region, buffering, processing, partitioning, format, destination, version_id: 1 };
+    let spec = DeliveryStreamSpec {
+        name,
+        region,
+        buffering,
+        log,
+        processing,
+        partitioning,
+        format,
+        destination,
+        version_id: 1,
+    };
     DeliveryStream::new(spec).map_err(|problems| report(fields, reader, problems)).ok()
 }
 
@@ -86,6 +96,21 @@ fn report(fields: &Fields<'_>, reader: &mut Reader<'_>, problems: Vec<SpecProble
 fn buffering(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Buffering {
     let section = fields.section_or_empty(reader, "buffering");
     Buffering { size: section.size(reader, "size"), interval: section.duration(reader, "interval") }
+}
+
+fn log(fields: &Fields<'_>, reader: &mut Reader<'_>) -> LogPolicy {
+    let section = fields.section_or_empty(reader, "log");
+    let compression = match section.word(reader, "compression") {
+        "lz4" => LogCompression::Lz4,
+        "zstd" => LogCompression::Zstd,
+        _ => LogCompression::None,
+    };
+    LogPolicy {
+        compression,
+        retention: section.duration(reader, "retention"),
+        size_max: section.size(reader, "size_max"),
+        expire_undelivered: section.boolean(reader, "expire_undelivered").unwrap_or(false),
+    }
 }
 
 /// `None` if a plugin is wrong: then nothing can be said about partition keys.

@@ -71,6 +71,7 @@ delivery_streams:
   - name: one
     region: eu-west-1
     buffering: { size: 1 GiB, interval: 0 s }
+    log: { compression: zstd, retention: 7 d, size_max: 1 TiB, expire_undelivered: true }
     processing:
       plugins:
         - path: clean.wasm

@@ -60,7 +60,13 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Demo(command) => runtime()?.block_on(command.execute()),
         Command::Init(command) => command.execute(),
         Command::Check(command) => runtime()?.block_on(command.execute()),
-        Command::Run(command) => runtime()?.block_on(command.execute()),
+        Command::Run(command) => {
+            let runtime = runtime()?;
+            let ended = runtime.block_on(command.execute());
+            // Not awaited: a device that hangs must not keep the process from ending.
+            runtime.shutdown_background();
+            ended
+        }
         Command::Put(command) => runtime()?.block_on(command.execute()),
         Command::Status(command) => runtime()?.block_on(command.execute()),
     }

@@ -14,6 +14,9 @@ pub(crate) struct Run {
     /// Delete this delivery stream, which is not in the configuration any more, with all that was not delivered
     #[arg(long, value_name = "NAME")]
     discard_backlog: Vec<String>,
+    /// Go on without the records of this delivery stream that are damaged; they are counted as lost
+    #[arg(long, value_name = "NAME")]
+    accept_loss: Vec<String>,
     /// Take over this data directory, which was copied here or came from another machine; nothing may use the original
     #[arg(long, value_name = "DIR")]
     adopt: Option<PathBuf>,
@@ -23,7 +26,8 @@ impl Run {
     pub(crate) async fn execute(self) -> Result<(), Failure> {
         // Listened for from the start, so that a stop during the start is not missed.
         let stop = tokio::spawn(shutdown::requested());
-        let options = Options { discard_backlog: self.discard_backlog, adopt: self.adopt };
+        let options =
+            Options { discard_backlog: self.discard_backlog, accept_loss: self.accept_loss, adopt: self.adopt };
         let daemon = Daemon::start(self.config.load()?, options).await?;
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

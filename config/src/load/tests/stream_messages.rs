@@ -20,6 +20,25 @@ fn plugins_are_checked() {
 }
 
 #[test]
+fn the_log_is_checked() {
+    let text = "    log: { compression: gzip, retention: 400 d, size_max: 1 MiB, expire_undelivered: yes }\n    destination: { file: { directory: a } }";
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:3:25: delivery_streams[0].log.compression: must be `none`, `lz4` or `zstd`, got `gzip`
+    config error: hydrant.yaml:3:42: delivery_streams[0].log.retention: must be 0 s to 365 d, got 400 d
+    config error: hydrant.yaml:3:59: delivery_streams[0].log.size_max: must be 16 MiB to 1024 TiB, got 1 MiB
+    config error: hydrant.yaml:3:86: delivery_streams[0].log.expire_undelivered: must be `true` or `false`, got `yes`
+      hint: write `true`
+    4 problems; nothing was started
+    ");
+    let text = "    log: { expire_undelivered: true }\n    destination: { file: { directory: a } }";
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:3:32: delivery_streams[0].log.expire_undelivered: records that are not delivered may expire, but there is no `retention` after which they do
+      hint: add `retention: 7 d`, or remove `expire_undelivered`
+    1 problem; nothing was started
+    ");
+}
+
+#[test]
 fn names_in_api_requests_are_checked() {
     let text = "lambda: { clean: { plugin: a.wasm } }\nglue:\n  access: { columns: {} }\n  a.b: { columns: { Ts: timestamp } }\n  a.c: { columns: { n: long, m: \"struct<a:int>\" } }\n  a.d: {}";
     insta::assert_snapshot!(problems(text), @r#"

@@ -16,6 +16,7 @@ fn the_smallest_file_has_every_default() {
     let stream = &config.delivery_streams[0];
     assert_eq!((stream.name.as_str(), stream.region.as_deref(), stream.version_id), ("access-logs", None, 1));
     assert_eq!((stream.buffering.size, stream.buffering.interval), (64 << 20, Duration::from_secs(60)));
+    assert_eq!(stream.log, crate::LogPolicy::default(), "the API has no defaults of its own");
     assert!(
         stream.processing.plugins.is_empty() && stream.processing.append_delimiter && stream.partitioning.is_none()
     );
@@ -25,6 +26,20 @@ fn the_smallest_file_has_every_default() {
     assert_eq!(naming.prefix.text(), "!{timestamp:yyyy/MM/dd/HH}/");
     assert_eq!(naming.error_output_prefix.text(), "!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd/HH}/");
     assert_eq!((naming.time_zone, &naming.file_extension), (chrono_tz::Tz::UTC, &None));
+}
+
+#[test]
+fn a_log_is_kept_as_long_as_it_is_told_to() {
+    let log = |text: &str| {
+        let yaml = format!("{SMALLEST}    log: {text}\n");
+        loaded(&yaml).config.delivery_streams[0].log
+    };
+    let policy = log("{ compression: lz4, retention: 24 h, size_max: 100 GiB, expire_undelivered: true }");
+    assert_eq!(policy.compression, crate::LogCompression::Lz4);
+    assert_eq!((policy.retention, policy.size_max), (Duration::from_secs(86_400), 100 << 30));
+    assert!(policy.expire_undelivered);
+    assert_eq!(log("{ compression: zstd }").compression, crate::LogCompression::Zstd);
+    assert!(!log("{ retention: 365 d }").expire_undelivered, "what is not delivered stays unless somebody says so");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use hydrant_config::{
-    Buffering, DeliveryStream, DeliveryStreamSpec, Destination, Format, JqKeys, LineCompression, Naming, NamingMember,
-    NamingProblem, Partitioning, Processing, StreamName,
+    Buffering, DeliveryStream, DeliveryStreamSpec, Destination, Format, JqKeys, LineCompression, LogPolicy, Naming,
+    NamingMember, NamingProblem, Partitioning, Processing, StreamName,
 };
 use serde_json::{Value, json};
 
@@ -147,6 +147,7 @@ fn build(
         name,
         region: Some(region.to_owned()),
         buffering,
+        log: LogPolicy::default(),
         processing: Processing {
             plugins: steps.plugin.into_iter().collect(),
             append_delimiter: steps.append_delimiter,
