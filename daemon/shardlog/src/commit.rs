@@ -165,9 +165,13 @@ impl Drop for PoisonOnPanic<'_> {
         if self.armed {
             self.log.poison(io::Error::other("a commit stopped half way"));
             let mut state = self.log.state();
-            state.queue.clear();
+            let dropped = std::mem::take(&mut state.queue);
             state.committing = false;
             self.log.idle.notify_all();
+            drop(state);
+            // What completions own may want the log when it goes: a tail, for instance.
+            drop(dropped);
+            wake_tails(self.log);
         }
     }
 }

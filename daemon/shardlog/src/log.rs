@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     /// No commit is queued or under way.
     pub(crate) idle: Condvar,
     pub(crate) writer: Mutex<Writer>,
-    pub(crate) spare: Mutex<Spare>,
+    spare: Mutex<Spare>,
     pub(crate) trimming: Mutex<Trimming>,
 }
 
@@ -287,6 +287,10 @@ impl Shared {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn spare(&self) -> MutexGuard<'_, Spare> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Nothing more is accepted; the first reason is kept.
     pub(crate) fn poison(&self, error: io::Error) -> Arc<io::Error> {
         Arc::clone(self.state().poisoned.get_or_insert_with(|| Arc::new(error)))
@@ -294,10 +298,10 @@ impl Shared {
 
     /// Has the committers fill a segment; rolling waits for it or does it itself.
     pub(crate) fn prepare_later(self: &Arc<Self>, request: Request) {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).wanted = Some(request);
+        self.spare().wanted = Some(request);
         let shared = Arc::clone(self);
         self.options.committers.run(Box::new(move || {
-            let mut spare = shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spare = shared.spare();
             let Some(request) = spare.wanted.take() else { return };
             // Half of what was wanted is better than twice the writes.
             match spare.ready.take() {

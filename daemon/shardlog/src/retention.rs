@@ -10,8 +10,8 @@ use crate::layout::Index;
 use crate::log::{Shared, Submission, Work};
 use crate::reader::Place;
 use crate::segment::Segment;
+use crate::sync::Arc;
 use crate::sync::mpsc::sync_channel;
-use crate::sync::{Arc, PoisonError};
 use crate::{AppendError, ReadError, ShardLog};
 
 /// What a log may hold. A segment goes that is over one of them.
@@ -75,7 +75,7 @@ impl ShardLog {
 
     /// Bytes that the log takes on the disk. Looks at the disk only for segments that it has not asked about before.
     pub fn bytes(&self) -> io::Result<u64> {
-        let spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = self.shared.spare();
         let spare = spare.ready.as_ref().map_or(0, |ready| ready.capacity);
         Ok(self.segment_bytes()? + spare)
     }
@@ -136,7 +136,7 @@ impl ShardLog {
 impl Shared {
     /// Frees the file that waits to be the next segment.
     pub(crate) fn give_back_spare(&self) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = self.spare();
         spare.wanted = None;
         if let Some(ready) = spare.ready.take() {
             ready.discard(&*self.disk);

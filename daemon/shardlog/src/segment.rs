@@ -4,11 +4,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use hydrant_disk::{Disk, DiskFile};
 
 use crate::layout::{Index, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Zeros are pushed out in pieces of this size, so that they never crowd out the small syncs beside them.

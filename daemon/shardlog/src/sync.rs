@@ -1,7 +1,7 @@
 //! What the threads of the log share with each other, and how they wait.
 //!
 //! Invariant: the rest of the crate takes these from here and from nowhere else. So the feature `shuttle` can put the whole
-//! log under a scheduler that decides who runs next: then only `tests::shuttle` can run. Builds without tests never change.
+//! log under a scheduler that decides who runs next: then only `tests::interleavings` can run. Builds without tests never change.
 
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, mpsc};
@@ -14,4 +14,4 @@ pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, mpsc};
 pub(crate) use shuttle::{thread, thread_local};
 
 // These make nobody wait: what they decide is decided beside one of the others.
-pub(crate) use std::sync::{Arc, OnceLock, PoisonError};
+pub(crate) use std::sync::{Arc, OnceLock, PoisonError, atomic};

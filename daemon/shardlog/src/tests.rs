@@ -11,6 +11,8 @@ use super::*;
 
 mod crash;
 mod faults;
+#[cfg(feature = "shuttle")]
+mod interleavings;
 mod loss;
 mod model;
 mod retention;

@@ -77,7 +77,7 @@ impl Shared {
 
     fn clear(&self, trimming: &mut Trimming) -> io::Result<()> {
         // A mark that has become the spare file still has its old name until it is used.
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = self.spare();
         let kept = spare.ready.as_ref().map(|ready| ready.path.clone());
         while let Some(path) = trimming.leftover.pop() {
             if Some(&path) == kept.as_ref() {
@@ -103,7 +103,7 @@ impl Shared {
             return self.free_under_readers(&path);
         }
         let prepared = Prepared { file, capacity, recycled: true, path };
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = self.spare();
         if spare.ready.is_none() && capacity >= self.options.segment_bytes_max / 2 && !self.state().closed {
             spare.ready = Some(prepared);
         } else {

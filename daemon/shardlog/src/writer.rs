@@ -12,10 +12,10 @@ use crate::Appended;
 use crate::frames::{Frames, Stamp, place, runs};
 use crate::layout::{FOOTER_BYTES, Footer, FrameHeader, Index, Kind, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader};
 use crate::layout::{frame_bytes, index_bytes_max};
-use crate::log::Shared;
+use crate::log::{Shared, Spare};
 use crate::segment::{CreateError, FRAMES_START, Prepared, Request, Segment};
 use crate::shards::{Reshard, ReshardError, ShardMap};
-use crate::sync::{Arc, PoisonError, thread_local};
+use crate::sync::{Arc, thread_local};
 
 /// A larger buffer is given back after the group that needed it: many threads keep one each.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -189,11 +189,14 @@ impl Writer {
         let (previous, previous_end) =
             self.active.as_ref().map_or(self.newest, |active| (active.segment.header.number, active.end));
         let number = previous.checked_add(1).ok_or_else(|| io::Error::other("all segment numbers are used"))?;
+        // Held until the file has its new name. What is recycled was trimmed before, and the header says so from here on,
+        // since the mark goes with the old name; and no trim in between takes the file for a mark that has had its day.
+        let mut spare = log.spare();
         let (kept, shards) = log.state().kept(self.next, number);
         let shards = shards.forget(kept.0);
         let map = shards.encode();
         let salt = log.disk.random()?;
-        let prepared = self.prepared(log, bytes + frame_bytes(map.len()))?;
+        let prepared = self.prepared(log, &mut spare, bytes + frame_bytes(map.len()))?;
         let header = SegmentHeader {
             recycled: prepared.recycled,
             log_id: log.id,
@@ -218,6 +221,7 @@ impl Writer {
         frames.control(Kind::Shards, &map);
         let (_, chain, written) = frames.finish();
         prepared.install(&*log.disk, &log.dir, (number, &head))?;
+        drop(spare);
         self.seal(log, Sealed::Rolled)?;
         let end = head.len() as u64;
         let segment = Arc::new(Segment::new(&log.dir, header, Some(Index::new(header.base))));
@@ -235,16 +239,14 @@ impl Writer {
     }
 
     /// The file that was made ready before, or else a new one.
-    fn prepared(&self, log: &Arc<Shared>, bytes: u64) -> Result<Prepared, CreateError> {
+    fn prepared(&self, log: &Arc<Shared>, spare: &mut Spare, bytes: u64) -> Result<Prepared, CreateError> {
         let request = self.request(log, bytes);
-        let mut spare = log.spare.lock().unwrap_or_else(PoisonError::into_inner);
         spare.wanted = None;
         match spare.ready.take() {
             Some(ready) if ready.capacity >= request.least => return Ok(ready),
             Some(small) => small.discard(&*log.disk),
             None => {}
         }
-        drop(spare);
         Prepared::new(&*log.disk, &log.dir, &request)
     }
 
