@@ -9,6 +9,7 @@ use crate::Finding;
 /// What may stand at the top: the rooms of the house, and the files that tools want there.
 const TOP: &[&str] = &[
     ".ci",
+    ".gitattributes",
     ".gitignore",
     "ARCHITECTURE.md",
     "Cargo.lock",

@@ -23,6 +23,7 @@ pub(crate) use header::{Footer, Sealed, SegmentHeader};
 pub(crate) use index::{Index, index_bytes_max};
 
 use crc_fast::{CrcAlgorithm, Digest};
+use hydrant_record::Lsn;
 
 pub(crate) const VERSION: u16 = 1;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 4096;
@@ -34,6 +35,9 @@ pub(crate) const ALIGN: u64 = 64;
 pub(crate) const BODY_BYTES_TARGET: usize = 8 << 20;
 /// A frame of one record may be this long; a longer one was never written.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// No log comes near this, so that LSNs can be counted on from any that was read.
+pub(crate) const LSN_MAX: u64 = u64::MAX / 2;
 
 /// Why bytes are not what should stand there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,11 @@ pub(crate) fn crc(salt: u64, bytes: &[u8]) -> u32 {
     digest.update(&salt.to_le_bytes());
     digest.update(bytes);
     u32::try_from(digest.finalize()).expect("a CRC32C has 32 bits")
+}
+
+/// `None` for numbers that are no LSN of a log.
+fn lsn_at(bytes: &[u8], offset: usize) -> Option<Lsn> {
+    Lsn::new(u64_at(bytes, offset)).filter(|lsn| lsn.get() <= LSN_MAX)
 }
 
 fn u32_at(bytes: &[u8], offset: usize) -> u32 {

@@ -8,6 +8,9 @@ mod clock_guard;
 mod commit;
 mod committers;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod layout;
 mod log;
 mod reader;

@@ -98,7 +98,7 @@ impl Search<'_> {
         loop {
             walk_on(&mut walk, &mut window, &header, end).map_err(io)?;
             let stopped = (walk.offset, walk.next);
-            if walk.offset >= end && next.is_none_or(|(_, base)| base == walk.next) {
+            if walk.offset >= end && walk.shards.is_some() && next.is_none_or(|(_, base)| base == walk.next) {
                 break;
             }
             let map = if walk.shards.is_none() { Some(self.map_before(before.as_ref())?) } else { None };

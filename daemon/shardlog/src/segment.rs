@@ -91,7 +91,7 @@ impl Name {
             return Name::Scratch;
         }
         let number = |suffix| text.strip_suffix(suffix)?.parse().ok().filter(|number| *number > 0);
-        match (number(".seg"), number(".seg.free")) {
+        match (number(".seg"), number(".seg.free").filter(|number| *number < u32::MAX)) {
             (Some(number), _) if text == name(number) => Name::Segment(number),
             (_, Some(number)) if text == trimmed_name(number) => Name::Trimmed(number),
             _ => Name::Foreign,

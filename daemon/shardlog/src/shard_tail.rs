@@ -36,9 +36,30 @@ impl ShardTail {
     /// The next durable records of the shard: at most `records_max`, and no more once they have `bytes_max` of data; one
     /// at least. `None` when caught up. A batch may be empty, where much of other shards was passed. Reads disk.
     pub fn next(&mut self, bytes_max: usize, records_max: usize) -> Result<Option<ShardBatch>, ReadError> {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
+        let (bytes_max, records_max) = (bytes_max.max(1), records_max.max(1));
         let start = self.position;
+        let mut batch = Vec::new();
+        if let Err(error) = self.fill(&mut batch, bytes_max, records_max) {
+            self.position = batch.last().map_or(start, |record| Some(record.lsn));
+            self.place = None;
+            // What was read before an error is given out first; the error comes again with the next call.
+            if batch.is_empty() {
+                return Err(error);
+            }
+        }
+        self.cut(&mut batch, bytes_max, records_max);
+        let through = self.position.filter(|position| start.is_none_or(|start| *position > start));
+        Ok(through.map(|through| ShardBatch { records: batch, through }))
+    }
+
+    /// The shard's place: all of it up to here was given out.
+    pub fn position(&self) -> Option<Lsn> {
+        self.position
+    }
+
+    /// Reads on until there is enough, or no more.
+    fn fill(&mut self, batch: &mut Vec<Record>, bytes_max: usize, records_max: usize) -> Result<(), ReadError> {
+        let mut bytes = 0;
         while bytes < bytes_max && batch.len() < records_max {
             if self.place.is_none() {
                 self.place = self.find_place()?;
@@ -67,14 +88,7 @@ impl ShardTail {
                 break;
             }
         }
-        self.cut(&mut batch, bytes_max, records_max);
-        let through = self.position.filter(|position| start.is_none_or(|start| *position > start));
-        Ok(through.map(|through| ShardBatch { records: batch, through }))
-    }
-
-    /// The shard's place: all of it up to here was given out.
-    pub fn position(&self) -> Option<Lsn> {
-        self.position
+        Ok(())
     }
 
     /// Gives back what is over the limits: the place is found again by the next call.

@@ -9,12 +9,14 @@ use hydrant_record::{Lsn, NewRecord, Placement, Record};
 
 use super::*;
 
+mod bad_input;
 mod crash;
 mod faults;
 #[cfg(feature = "shuttle")]
 mod interleavings;
 mod loss;
 mod model;
+mod reading;
 mod retention;
 mod sim;
 mod use_cases;

@@ -13,7 +13,7 @@
 use bytes::Bytes;
 use hydrant_record::{Epoch, Lsn, NewRecord, Record};
 
-use super::{BODY_BYTES_MAX, FrameHeader, u32_at, u64_at};
+use super::{BODY_BYTES_MAX, FrameHeader, lsn_at, u32_at};
 use crate::Compression;
 
 pub(crate) const RECORD_HEADER_BYTES: usize = 7;
@@ -138,7 +138,7 @@ impl Lost {
     }
 
     pub(crate) fn decode(header: &FrameHeader, body: &[u8]) -> Result<Lost, &'static str> {
-        let lsn = |at| body.get(at..at + 8).and_then(|field| Lsn::new(u64_at(field, 0)));
+        let lsn = |at| body.get(at..at + 8).and_then(|field| lsn_at(field, 0));
         match (lsn(0), lsn(8)) {
             // Too small for a range: it only fills a hole.
             _ if body.is_empty() => Ok(Lost { first: header.base, next: header.base }),

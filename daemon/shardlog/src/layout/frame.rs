@@ -16,7 +16,7 @@
 use hydrant_record::{Lsn, ShardIx, Timestamp};
 
 use super::body::RECORD_HEADER_BYTES;
-use super::{BODY_BYTES_MAX, FRAME_HEADER_BYTES, Fault, aligned, crc, u32_at, u64_at};
+use super::{BODY_BYTES_MAX, FRAME_HEADER_BYTES, Fault, LSN_MAX, aligned, crc, lsn_at, u32_at, u64_at};
 use crate::Compression;
 
 const FRAME_MAGIC: &[u8; 4] = b"HFRM";
@@ -86,7 +86,7 @@ impl FrameHeader {
             compression: compression(bytes[61])?,
             body_bytes: u32_at(bytes, 8),
             body_crc: u32_at(bytes, 12),
-            base: Lsn::new(u64_at(bytes, 16)).ok_or(Fault::Damaged("the frame has no base LSN"))?,
+            base: lsn_at(bytes, 16).ok_or(Fault::Damaged("the frame has no base LSN"))?,
             durable_segment: u32_at(bytes, 24),
             durable_offset: u32_at(bytes, 28),
             arrived_at: Timestamp::from_millis(u64_at(bytes, 32)),
@@ -111,7 +111,7 @@ impl FrameHeader {
             (Kind::Records, _) => count > 0 && count <= BODY_BYTES_MAX / RECORD_HEADER_BYTES,
             (_, compression) => count == 0 && compression == Compression::None,
         };
-        bytes <= BODY_BYTES_MAX && counted && self.base.get().checked_add(u64::from(self.count)).is_some()
+        bytes <= BODY_BYTES_MAX && counted && self.next().get() <= LSN_MAX
     }
 
     /// Header, body and the zeros that align the next frame.

@@ -21,7 +21,7 @@
 
 use hydrant_record::{Epoch, LogId, Lsn};
 
-use super::{FOOTER_BYTES, Fault, SEGMENT_HEADER_BYTES, VERSION, crc, u32_at, u64_at};
+use super::{FOOTER_BYTES, Fault, SEGMENT_HEADER_BYTES, VERSION, crc, lsn_at, u32_at, u64_at};
 
 const SEGMENT_MAGIC: &[u8; 8] = b"HYDRSEG\0";
 const FOOTER_MAGIC: &[u8; 8] = b"HYDREND\0";
@@ -74,8 +74,8 @@ impl SegmentHeader {
         }
         let mut log_id = [0; 16];
         log_id.copy_from_slice(&bytes[16..32]);
-        let lsn = |at| Lsn::new(u64_at(bytes, at)).ok_or(Fault::Damaged("the segment header has no LSN"));
-        Ok(SegmentHeader {
+        let lsn = |at| lsn_at(bytes, at).ok_or(Fault::Damaged("the segment header has no LSN"));
+        let header = SegmentHeader {
             recycled: bytes[10] != 0,
             log_id: LogId(log_id),
             salt,
@@ -85,7 +85,13 @@ impl SegmentHeader {
             previous: u32_at(bytes, 60),
             previous_end: u64_at(bytes, 64),
             kept: (lsn(72)?, u32_at(bytes, 80)),
-        })
+        };
+        let follows = header.previous < header.number;
+        if follows && header.kept.0 <= header.base && header.kept.1 <= header.number {
+            Ok(header)
+        } else {
+            Err(Fault::Damaged("the segment header contradicts itself"))
+        }
     }
 
     /// What the first frame is chained to.
@@ -145,7 +151,7 @@ impl Footer {
             2 => Sealed::Closed,
             _ => return None,
         };
-        let (frames_end, next) = (u64_at(bytes, 48), Lsn::new(u64_at(bytes, 24))?);
+        let (frames_end, next) = (u64_at(bytes, 48), lsn_at(bytes, 24)?);
         Some(Footer { offset, frames_end, next, number, chain: u32_at(bytes, 36), sealed })
     }
 }

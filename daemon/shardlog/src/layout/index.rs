@@ -13,7 +13,7 @@
 
 use hydrant_record::{Lsn, ShardIx, Timestamp};
 
-use super::{FrameHeader, Kind, SEGMENT_HEADER_BYTES, u64_at};
+use super::{FrameHeader, Kind, SEGMENT_HEADER_BYTES, lsn_at, u64_at};
 
 const STRETCH_BYTES: u64 = 1 << 20;
 const HEAD_BYTES: usize = 8;
@@ -102,7 +102,7 @@ impl Index {
         let mut stretches = Vec::with_capacity(entries.len() / ENTRY_BYTES);
         for entry in entries.chunks_exact(ENTRY_BYTES) {
             stretches.push(Stretch {
-                base: Lsn::new(u64_at(entry, 0))?,
+                base: lsn_at(entry, 0)?,
                 offset: u64_at(entry, 8),
                 latest_before: Timestamp::from_millis(u64_at(entry, 16)),
                 shards: u64_at(entry, 24),
