@@ -54,7 +54,7 @@ fn each_bad_file_has_its_verdict() {
         ("only the header is left", |paths| cut(&paths[1], 4096), "corrupt 3 to 4"),
         ("the last has only its header", |paths| cut(&paths[2], 4096), "corrupt 5 to 5"),
         ("a file of zeros", |paths| fs::write(&paths[1], vec![0; 256 << 10]).unwrap(), "corrupt 3 to 4"),
-        ("the frames are zeros", |paths| patch(&paths[0], 4096, &[0; 4096]), "corrupt 1 to 2"),
+        ("the frames are zeros", |paths| patch(&paths[0], 4096, &[0; 512]), "corrupt 1 to 2"),
         ("text", |paths| fs::write(&paths[0], "once upon a time ".repeat(1000)).unwrap(), "corrupt 1 to 2"),
         ("another segment's file", |paths| fs::copy(&paths[0], &paths[1]).map(|_| ()).unwrap(), "corrupt 3 to 4"),
         ("a missing one", |paths| fs::remove_file(&paths[1]).unwrap(), "corrupt 3 to 4"),
