@@ -3,6 +3,8 @@
 //! Invariant: what stands under `golden/` is never written again. `HYDRANT_WRITE_GOLDEN=1` adds directories that are
 //! missing; it changes none.
 
+#![allow(clippy::unwrap_used, reason = "all of it is test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,9 +20,12 @@ use serde_json::{Value, json};
 const DIR: &str = "/log";
 const EXPECTED: &str = "expected.json";
 
-/// What the writer of today makes, each from its own seed: name, whether its bytes are only ours, and its life. How
-/// records are packed is the business of the compressors, whose next version may do better.
-const HISTORIES: [(&str, bool, fn(&Life)); 8] = [
+/// Its name, whether its bytes are only ours, and its life. How records are packed is the business of the compressors,
+/// whose next version may do better.
+type History = (&'static str, bool, fn(&Life));
+
+/// What the writer of today makes, each from its own seed.
+const HISTORIES: [History; 8] = [
     ("keys", true, keys),
     ("lz4", false, |life| packed(life, Compression::Lz4)),
     ("zstd", false, |life| packed(life, Compression::Zstd)),
