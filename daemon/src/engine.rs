@@ -12,7 +12,7 @@ use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
 use hydrant_delivery::{CpuPool, JournalError, Pipeline, PipelineParts, StartError, Status};
 use hydrant_ingest::{Catalog, CatalogError, StreamHandle};
 use hydrant_plugins::{Chain, Host, LoadError, Transform};
-use hydrant_record::StreamId;
+use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Compression, LogOptions, OpenError, Progress, Recovery, ShardLog, SystemClock};
 use hydrant_sinks::SinkError;
 use tokio::sync::mpsc;
@@ -281,6 +281,21 @@ impl Engine {
         if let Err(error) = self.catalog.close() {
             tracing::warn!("the catalog was not closed cleanly: {error}");
         }
+    }
+
+    /// Lets each log go of what its policy keeps no longer; see [`Pipeline::tend`]. Blocks on the disk.
+    pub(crate) fn tend_logs(&self, now: Option<Timestamp>) {
+        let running: Vec<Running> = self.running().values().cloned().collect();
+        for one in running {
+            if let Err(error) = one.pipeline.tend(now) {
+                tracing::warn!(delivery_stream = %one.name, "its log cannot be made smaller: {error}");
+            }
+        }
+    }
+
+    /// Whether any delivery stream keeps records by their age.
+    pub(crate) fn retains(&self) -> bool {
+        self.config.delivery_streams.iter().any(|stream| !stream.log.retention.is_zero())
     }
 
     /// Every delivery stream, by name.

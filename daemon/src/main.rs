@@ -6,6 +6,7 @@ mod client;
 mod control;
 mod engine;
 mod exit;
+mod retention;
 mod run;
 mod shutdown;
 mod store;

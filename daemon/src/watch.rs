@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
+use crate::retention;
 
 const BEAT: Duration = Duration::from_secs(1);
 /// A sync that takes longer makes the daemon not ready: producers are better served elsewhere.
@@ -34,6 +35,7 @@ pub(crate) async fn watch(engine: &Arc<Engine>) -> Alarm {
     tokio::select! {
         alarm = logs(engine) => alarm,
         never = reserve(engine) => match never {},
+        never = retention::keep(engine) => match never {},
     }
 }
 

@@ -24,7 +24,7 @@ ACCOUNT = "123456789012"
 LONG = os.environ.get("HYDRANT_LONG") == "1"
 
 # Every place where a unit may be; `stored` is their sum at any moment.
-PLACES = ("delivered", "failed", "dropped", "lost", "backlog")
+PLACES = ("delivered", "failed", "dropped", "lost", "expired", "backlog")
 
 
 def seed():

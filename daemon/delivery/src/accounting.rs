@@ -1,5 +1,5 @@
 //! Where every unit went. Invariant, at any moment: `stored = delivered + error output + dropped by a plugin + lost and given up +
-//! backlog`.
+//! expired + backlog`.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,12 +16,15 @@ pub struct Counts {
     /// Damaged in the log, and given up by an operator. Journals of before this was counted do not have it.
     #[serde(default)]
     pub lost: u64,
+    /// Let go before they were delivered, because the stream's `log.expire_undelivered` says so.
+    #[serde(default)]
+    pub expired: u64,
 }
 
 impl Counts {
     #[must_use]
     pub fn total(self) -> u64 {
-        self.delivered + self.failed + self.dropped + self.lost
+        self.delivered + self.failed + self.dropped + self.lost + self.expired
     }
 
     pub(crate) fn add(&mut self, other: Counts) {
@@ -29,6 +32,7 @@ impl Counts {
         self.failed += other.failed;
         self.dropped += other.dropped;
         self.lost += other.lost;
+        self.expired += other.expired;
     }
 }
 
@@ -41,6 +45,7 @@ pub struct Accounting {
     pub failed: u64,
     pub dropped: u64,
     pub lost: u64,
+    pub expired: u64,
     pub backlog: u64,
 }
 
@@ -54,6 +59,7 @@ impl Accounting {
             failed: settled.failed,
             dropped: settled.dropped,
             lost: settled.lost,
+            expired: settled.expired,
             backlog: last - cursor,
         }
     }
@@ -61,6 +67,6 @@ impl Accounting {
     /// Whether the line adds up. It always must; a stream where it does not is an alarm.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.stored == self.delivered + self.failed + self.dropped + self.lost + self.backlog
+        self.stored == self.delivered + self.failed + self.dropped + self.lost + self.expired + self.backlog
     }
 }

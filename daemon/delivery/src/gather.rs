@@ -1,6 +1,6 @@
 //! Hops 4 to 6: the next records of the tail, through the plugins, into the spool by their objects' groups.
 //!
-//! Invariant: a chunk is a contiguous range of LSNs, and every one of them is in exactly one group or counted as dropped or lost.
+//! Invariant: a chunk is a contiguous range of LSNs, and every one of them is in exactly one group or counted as dropped, lost or expired.
 
 use std::io;
 use std::path::PathBuf;
@@ -34,11 +34,24 @@ pub(crate) struct Gathered {
     began: Timestamp,
     /// Of those that are not in the spool.
     pub(crate) counts: Counts,
-    /// First and last LSN of each range that the log has given up.
-    pub(crate) lost: Vec<(Lsn, Lsn)>,
+    pub(crate) gaps: Vec<Gap>,
     /// Transformed bytes, which is what `buffering.size` counts.
     pub(crate) bytes: u64,
     pub(crate) spool: Spool,
+}
+
+/// Records that the log does not have: they were let go by the stream's policy, or lost and given up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gap {
+    pub(crate) first: Lsn,
+    pub(crate) last: Lsn,
+    pub(crate) expired: bool,
+}
+
+impl Gap {
+    pub(crate) fn records(self) -> u64 {
+        self.last.get() - self.first.get() + 1
+    }
 }
 
 /// What a step did.
@@ -100,7 +113,11 @@ impl Gatherer {
                 }
                 return Ok(Step::CaughtUp);
             }
-            Err(ReadError::Lost { first, last }) => return self.pass_lost(first, last),
+            Err(ReadError::Lost { first, last }) => return self.pass(Gap { first, last, expired: false }),
+            Err(ReadError::Trimmed { after, first }) if self.stream.log.expire_undelivered => {
+                let last = first.previous().expect("what was trimmed came before it");
+                return self.pass(Gap { first: Lsn::after(after), last, expired: true });
+            }
             Err(error) => return Err(error.into()),
         };
         let mut chunk = match self.chunk.take() {
@@ -160,19 +177,20 @@ impl Gatherer {
     fn begin(&self, from: Lsn) -> Result<Gathered, GatherError> {
         let spool = Spool::create(Arc::clone(&self.disk), &self.spool_path)?;
         let now = self.clock.now();
-        let (counts, lost) = (Counts::default(), Vec::new());
-        Ok(Gathered { from, to: from, epoch: None, since: now, began: now, counts, lost, bytes: 0, spool })
+        let (counts, gaps) = (Counts::default(), Vec::new());
+        Ok(Gathered { from, to: from, epoch: None, since: now, began: now, counts, gaps, bytes: 0, spool })
     }
 
-    /// Takes records that were given up into the chunk, as a count.
-    fn pass_lost(&mut self, first: Lsn, last: Lsn) -> Result<Step, GatherError> {
+    /// Takes records that are gone into the chunk, as a count.
+    fn pass(&mut self, gap: Gap) -> Result<Step, GatherError> {
         let mut chunk = match self.chunk.take() {
             Some(chunk) => chunk,
-            None => self.begin(first)?,
+            None => self.begin(gap.first)?,
         };
-        chunk.to = last;
-        chunk.counts.lost += last.get() - first.get() + 1;
-        chunk.lost.push((first, last));
+        chunk.to = gap.last;
+        let gone = if gap.expired { &mut chunk.counts.expired } else { &mut chunk.counts.lost };
+        *gone += gap.records();
+        chunk.gaps.push(gap);
         self.chunk = Some(chunk);
         self.tail.skip_lost();
         Ok(Step::Gathered)

@@ -14,6 +14,7 @@ mod name;
 mod originals;
 mod pipeline;
 mod plan;
+mod retention;
 mod retry;
 mod send;
 mod spool;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::TryFutureExt as _;
-use hydrant_config::DeliveryStream;
+use hydrant_config::{DeliveryStream, LogPolicy};
 use hydrant_disk::Disk;
 use hydrant_plugins::Transform;
 use hydrant_record::{Lsn, StreamId, Timestamp};
@@ -40,7 +40,7 @@ pub struct PipelineParts {
     pub dir: PathBuf,
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
-    /// The stream's own log: it is trimmed as the cursor moves.
+    /// The stream's own log: it is trimmed as the cursor moves, or by [`Pipeline::tend`] if the stream retains records.
     pub log: ShardLog,
     pub journal_options: LogOptions,
     pub transform: Option<Box<dyn Transform>>,
@@ -109,9 +109,12 @@ pub struct Status {
 /// A running delivery stream.
 #[derive(Debug)]
 pub struct Pipeline {
-    name: String,
-    log: ShardLog,
-    journal: Arc<Journal>,
+    pub(crate) name: String,
+    pub(crate) log: ShardLog,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) policy: LogPolicy,
+    /// Commits of the log when it was last tended.
+    pub(crate) commits: Mutex<Option<u64>>,
     sink: Arc<Retrying>,
     delivered: Arc<Mutex<Delivered>>,
     stalled: Arc<Mutex<Option<String>>>,
@@ -169,7 +172,9 @@ impl Pipeline {
             destination: destination_identity(&stream.destination),
             sink: Arc::clone(&sink),
             delivered: Arc::clone(&delivered),
+            retained: !stream.log.retention.is_zero(),
         };
+        let policy = stream.log;
         let gatherer = Gatherer::new(
             Arc::clone(&stream),
             Arc::clone(&disk),
@@ -199,7 +204,8 @@ impl Pipeline {
         let (ended, outcome) = watch::channel(None);
         let tasks = tokio::spawn(run(planner, (gatherer, stager), sender, state));
         tokio::spawn(supervise(tasks, Arc::clone(&journal), ended));
-        Ok(Pipeline { name, log, journal, sink, delivered, stalled, drain, stop, outcome })
+        let commits = Mutex::default();
+        Ok(Pipeline { name, log, journal, policy, commits, sink, delivered, stalled, drain, stop, outcome })
     }
 
     #[must_use]

@@ -1,6 +1,7 @@
 //! Hop 8: staged chunks leave, several at a time, and are settled one after another in order.
 //!
-//! Invariant: the cursor moves only behind a DONE that is durable; then the staged file goes, then the log is trimmed.
+//! Invariant: the cursor moves only behind a DONE that is durable; then the staged file goes, then the log is trimmed
+//! unless it retains what was delivered.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -62,6 +63,8 @@ pub(crate) struct Sender {
     pub(crate) destination: String,
     pub(crate) sink: Arc<Retrying>,
     pub(crate) delivered: Arc<Mutex<Delivered>>,
+    /// Records stay in the log after they were delivered.
+    pub(crate) retained: bool,
 }
 
 /// What went out for one chunk.
@@ -168,12 +171,13 @@ impl Sender {
         spawn_blocking(move || journal.done(number)).await.expect("the journal does not panic")?;
         self.note(chunk, sent);
         let (disk, log, dir) = (Arc::clone(&self.disk), self.log.clone(), self.staged_dir.clone());
-        let (to, has_file) = (chunk.to, chunk.manifest.is_some());
+        let has_file = chunk.manifest.is_some();
+        let unneeded = Lsn::new(chunk.to).filter(|_| !self.retained);
         let removed = spawn_blocking(move || -> std::io::Result<()> {
             if has_file {
                 disk.remove(&staged_path(&dir, number))?;
             }
-            Lsn::new(to).map_or(Ok(()), |to| log.trim(to))
+            unneeded.map_or(Ok(()), |unneeded| log.trim(unneeded))
         });
         Ok(removed.await.expect("removing a staged file does not panic")?)
     }
@@ -196,6 +200,7 @@ impl Sender {
             failed = counts.failed,
             dropped = counts.dropped,
             lost = counts.lost,
+            expired = counts.expired,
             "chunk done"
         );
     }

@@ -15,7 +15,7 @@ use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Clock, ReadError, ShardLog};
 
 use crate::accounting::Counts;
-use crate::gather::Gathered;
+use crate::gather::{Gap, Gathered};
 use crate::group::{ErrorType, Failure, Group};
 use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
 use crate::manifest::{Manifest, StagedObject};
@@ -111,9 +111,10 @@ impl Stager {
         let destination = crate::send::destination_identity(&self.stream.destination);
         let staged = StagedChunk { chunk, from, to, counts, destination, manifest };
         self.journal.staged(staged.clone())?;
-        for (first, last) in gathered.lost {
-            let (name, records) = (&self.stream.name, last.get() - first.get() + 1);
-            tracing::error!(delivery_stream = %name, %first, %last, records, "records are lost and counted as such: the log has given them up");
+        for gap in gathered.gaps {
+            let (name, Gap { first, last, expired }) = (&self.stream.name, gap);
+            let why = if expired { "expired by `log.expire_undelivered`" } else { "lost: the log has given them up" };
+            tracing::error!(delivery_stream = %name, %first, %last, records = gap.records(), "records are {why}");
         }
         Ok(staged)
     }

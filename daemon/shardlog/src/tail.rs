@@ -25,8 +25,8 @@ pub struct Tail {
     ready: VecDeque<Record>,
     /// Where the frame after the last of `ready` starts.
     place: Option<Place>,
-    /// The last of the lost records that it stands before.
-    lost: Option<Lsn>,
+    /// The last of the records that are gone which it stands before.
+    gone: Option<Lsn>,
 }
 
 impl Tail {
@@ -35,7 +35,7 @@ impl Tail {
         state.tails += 1;
         let id = state.tails;
         drop(state);
-        Tail { log, id, position: after, ready: VecDeque::new(), place: None, lost: None }
+        Tail { log, id, position: after, ready: VecDeque::new(), place: None, gone: None }
     }
 
     /// The next durable records, at most `bytes_max` of data (one record at least); `None` when caught up. Reads disk.
@@ -60,7 +60,7 @@ impl Tail {
                 Ok(false) => return Ok(self.give(records)),
                 Err(_) if !self.ready.is_empty() => {}
                 Err(_) if !records.is_empty() => return Ok(self.give(records)),
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.noted(error)),
             }
         }
     }
@@ -78,10 +78,10 @@ impl Tail {
         }
     }
 
-    /// Goes on behind records that [`ReadError::Lost`] has named: whoever calls this has counted them. Nothing without
-    /// such an error.
+    /// Goes on behind records that [`ReadError::Lost`] or [`ReadError::Trimmed`] has named: whoever calls this has counted
+    /// them. Nothing without such an error.
     pub fn skip_lost(&mut self) {
-        if let Some(last) = self.lost.take() {
+        if let Some(last) = self.gone.take() {
             self.position = Some(last);
             self.place = None;
         }
@@ -112,7 +112,7 @@ impl Tail {
             if place.offset < end {
                 let wanted = (bytes_wanted as u64).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
                 let read = place.read((end, wanted), None, |record| self.ready.push_back(record));
-                return read.map(|()| true).map_err(|error| self.noted(error));
+                return read.map(|()| true);
             }
             if !sealed {
                 return Ok(false);
@@ -135,15 +135,19 @@ impl Tail {
         while self.ready.front().is_some_and(|record| record.lsn < wanted) {
             self.ready.pop_front();
         }
-        read.map(|()| Some(place)).map_err(|error| self.noted(error))
+        read.map(|()| Some(place))
     }
 
     /// What is lost counts from where this reader stands.
     fn noted(&mut self, error: ReadError) -> ReadError {
         match error {
             ReadError::Lost { first, last } => {
-                self.lost = Some(last);
+                self.gone = Some(last);
                 ReadError::Lost { first: first.max(Lsn::after(self.position)), last }
+            }
+            ReadError::Trimmed { after, first } => {
+                self.gone = first.previous();
+                ReadError::Trimmed { after, first }
             }
             other => other,
         }

@@ -17,7 +17,7 @@ pub(crate) struct ShowStatus {
     json: bool,
 }
 
-const NUMBERS: [&str; 7] = ["stored", "delivered", "failed", "dropped", "lost", "backlog", "objects"];
+const NUMBERS: [&str; 8] = ["stored", "delivered", "failed", "dropped", "lost", "expired", "backlog", "objects"];
 
 impl ShowStatus {
     pub(crate) async fn execute(self) -> Result<(), Failure> {

@@ -5,4 +5,5 @@
 mod crash;
 mod flow;
 mod loss;
+mod retention;
 mod support;

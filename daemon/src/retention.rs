@@ -1,0 +1,50 @@
+//! Once a minute the logs are tended: what their policies keep no longer goes, and idle ones become small.
+//!
+//! Invariant: nothing goes by its age while the wall clock is in doubt.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hydrant_shardlog::{Clock as _, ClockGuard, Look, SystemClock, Trust};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::engine::Engine;
+
+const BEAT: Duration = Duration::from_secs(60);
+/// systemd-timesyncd makes it once it has set the clock. Other time services leave no such trace: after an hour the clock
+/// is believed without it.
+const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
+
+/// Tends the logs until the daemon ends.
+pub(crate) async fn keep(engine: &Arc<Engine>) -> Infallible {
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (begun, mut guard, mut known) = (Instant::now(), ClockGuard::default(), Trust::Believed);
+    loop {
+        beat.tick().await;
+        let synchronised = Path::new(SYNCHRONISED).exists();
+        let look = Look { monotonic: begun.elapsed(), wall: SystemClock.now(), synchronised };
+        let trust = guard.check(look);
+        if trust != std::mem::replace(&mut known, trust) && engine.retains() {
+            tell(trust);
+        }
+        let (engine, now) = (Arc::clone(engine), (trust == Trust::Believed).then_some(look.wall));
+        if let Err(panicked) = tokio::task::spawn_blocking(move || engine.tend_logs(now)).await {
+            tracing::error!("tending the logs failed: {panicked}");
+        }
+    }
+}
+
+fn tell(trust: Trust) {
+    match trust {
+        Trust::Believed => tracing::info!("the clock is believed: records go when `log.retention` is over"),
+        Trust::Unproved => {
+            tracing::info!("no record goes by its age until the clock is known to be synchronised, or for an hour");
+        }
+        Trust::Stepped => {
+            tracing::warn!("the clock stepped by more than an hour: no record goes by its age for an hour")
+        }
+    }
+}
