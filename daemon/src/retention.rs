@@ -44,7 +44,7 @@ fn tell(trust: Trust) {
             tracing::info!("no record goes by its age until the clock is known to be synchronised, or for an hour");
         }
         Trust::Stepped => {
-            tracing::warn!("the clock stepped by more than an hour: no record goes by its age for an hour")
+            tracing::warn!("the clock stepped by more than an hour: no record goes by its age for an hour");
         }
     }
 }
