@@ -372,7 +372,7 @@ fn after_loss(name: &StreamName) -> String {
     )
 }
 
-fn exit_of_log(error: &OpenError) -> Exit {
+pub(crate) fn exit_of_log(error: &OpenError) -> Exit {
     match error {
         OpenError::Corrupt { .. } | OpenError::Unsupported { .. } => Exit::CorruptStore,
         OpenError::Io { .. } => Exit::Io,

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Anything that may work at the next try.
     Runtime = 1,
+    /// Wrong use of the command line, found after it was read.
+    Usage = 2,
     /// Stored data is damaged (`EX_DATAERR`).
     CorruptStore = 65,
     /// A write or sync failed (`EX_IOERR`): systemd restarts into recovery.

@@ -133,6 +133,11 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// The streams of one state, which is one record of the catalog's log: for those who may only look.
+    pub fn streams_in(state: &[u8]) -> Result<Vec<StoredStream>, CatalogError> {
+        read(state)
+    }
+
     /// All streams, in the order of their creation.
     #[must_use]
     pub fn streams(&self) -> Vec<StoredStream> {

@@ -2,7 +2,7 @@
 //!
 //! `log` is the front; `commit` forms groups and completes them; `frames` puts one together and `writer` syncs it;
 //! `segment` makes files, `trim` and `retention` take them away; `recover` judges what an earlier life left; `tail`, `shard_tail`
-//! and `seek` read; `shards` says which shard a record goes to; `layout` draws the bytes.
+//! and `seek` read, `inspect` looks without opening; `shards` says which shard a record goes to; `layout` draws the bytes.
 
 mod clock_guard;
 mod commit;
@@ -11,6 +11,7 @@ mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod inspect;
 mod layout;
 mod log;
 mod reader;
@@ -29,6 +30,9 @@ mod writer;
 
 pub use clock_guard::{ClockGuard, Look, Trust};
 pub use committers::Committers;
+pub use inspect::{
+    Damage, Dumped, Opening, Seal, SegmentFacts, SegmentSurvey, Selection, Survey, dump, survey, verify,
+};
 pub use log::ShardLog;
 pub use retention::{Expendable, Expired, Limits};
 pub use shard_tail::{ShardBatch, ShardTail};
@@ -76,6 +80,10 @@ impl LogOptions {
     /// The defaults with the wall clock; set what differs.
     #[must_use]
     pub fn new() -> LogOptions {
+        LogOptions::on(Committers::shared())
+    }
+
+    fn on(committers: Committers) -> LogOptions {
         LogOptions {
             queue_bytes_max: 32 << 20,
             segment_bytes_min: 256 << 10,
@@ -86,7 +94,7 @@ impl LogOptions {
             compression: Compression::None,
             shards: 1,
             clock: Arc::new(SystemClock),
-            committers: Committers::shared(),
+            committers,
         }
     }
 }

@@ -59,22 +59,23 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, options: &LogOptions) -> Resu
         disk.remove(scratch).map_err(|error| OpenError::io(dir, error))?;
     }
     let search = Search { disk, dir, options };
-    let found = search.found(&names);
-    match found {
-        Err(OpenError::Corrupt { .. }) if options.accept_loss => search.give_up(found).map(Some),
+    let found = match search.found(&names) {
+        found @ Err(OpenError::Corrupt { .. }) if options.accept_loss => search.give_up(found).map(Some),
         other => other,
-    }
+    }?;
+    found.iter().try_for_each(|found| search.settle(found))?;
+    Ok(found)
 }
 
 /// What stands in the directory of a log.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     /// Ascending; none that a trim mark has let go.
     pub(crate) segments: Vec<u32>,
     /// The newest trim mark.
     pub(crate) mark: Option<u32>,
-    leftover: Vec<PathBuf>,
-    scratch: Vec<PathBuf>,
+    pub(crate) leftover: Vec<PathBuf>,
+    pub(crate) scratch: Vec<PathBuf>,
 }
 
 impl Names {
@@ -109,6 +110,7 @@ impl Names {
     }
 }
 
+/// Looks and changes nothing, until it is told to [`Search::settle`] or [`Search::give_up`].
 pub(crate) struct Search<'a> {
     pub(crate) disk: &'a dyn Disk,
     pub(crate) dir: &'a Path,
@@ -129,14 +131,9 @@ impl Search<'_> {
     }
 
     fn segments(&self, names: &Names) -> Result<Found, OpenError> {
-        let mut numbers = names.segments.clone();
-        let mut trimming = Trimming { leftover: names.leftover.clone(), mark: None };
-        trimming.mark = names.mark.map(|mark| self.dir.join(trimmed_name(mark)));
-        let newest = numbers[numbers.len() - 1];
-        if let Ok(header) = self.header(newest)? {
-            let kept = numbers.partition_point(|number| *number < header.kept.1);
-            trimming.leftover.extend(numbers.drain(..kept).map(|number| self.path(number)));
-        }
+        let (numbers, leftover) = self.kept(names)?;
+        let mark = names.mark.map(|mark| self.dir.join(trimmed_name(mark)));
+        let trimming = Trimming { leftover, mark };
         let mut headers: Vec<SegmentHeader> = Vec::new();
         for &number in &numbers {
             match self.header(number)? {
@@ -170,6 +167,18 @@ impl Search<'_> {
         })
     }
 
+    /// The segments without those that the newest header lets go; and all files that were let go.
+    pub(crate) fn kept(&self, names: &Names) -> Result<(Vec<u32>, Vec<PathBuf>), OpenError> {
+        let (mut numbers, mut leftover) = (names.segments.clone(), names.leftover.clone());
+        if let Some(newest) = numbers.last()
+            && let Ok(header) = self.header(*newest)?
+        {
+            let kept = numbers.partition_point(|number| *number < header.kept.1);
+            leftover.extend(numbers.drain(..kept).map(|number| self.path(number)));
+        }
+        Ok((numbers, leftover))
+    }
+
     /// The outer error is of I/O or version; the inner says why the header is damaged.
     pub(crate) fn header(&self, number: u32) -> Result<Result<SegmentHeader, &'static str>, OpenError> {
         let path = self.path(number);
@@ -199,7 +208,12 @@ impl Search<'_> {
     }
 
     /// The log begins where the newest segment or a trim mark says.
-    fn first(&self, first: &SegmentHeader, newest: &SegmentHeader, mark: Option<u32>) -> Result<(), OpenError> {
+    pub(crate) fn first(
+        &self,
+        first: &SegmentHeader,
+        newest: &SegmentHeader,
+        mark: Option<u32>,
+    ) -> Result<(), OpenError> {
         let (kept, number) = newest.kept;
         let number = number.max(mark.map_or(0, |mark| mark + 1));
         // Where loss was accepted, one segment may stand for several.
@@ -235,14 +249,9 @@ impl Search<'_> {
     /// ones are checked when they are read: opening must not take longer the more is stored.
     fn verify_latest(&self, headers: &[SegmentHeader]) -> Result<Vec<Option<Index>>, OpenError> {
         let mut indexes = vec![None; headers.len() - 1];
-        let mut left = VERIFIED_BYTES;
-        for (at, pair) in headers.windows(2).enumerate().rev() {
-            let end = pair[1].previous_end;
-            match left.checked_sub(end) {
-                Some(rest) => left = rest,
-                None => break,
-            }
-            indexes[at] = Some(self.verify(&pair[0], (end, pair[1].base))?);
+        let unread = indexes.len() - read_at_opening(headers[1..].iter().rev().map(|next| next.previous_end));
+        for (at, pair) in headers.windows(2).enumerate().skip(unread).rev() {
+            indexes[at] = Some(self.verify(&pair[0], (pair[1].previous_end, pair[1].base))?);
         }
         Ok(indexes)
     }
@@ -270,7 +279,7 @@ impl Search<'_> {
     fn tail_end(&self, header: &SegmentHeader) -> Result<TailEnd, OpenError> {
         let path = self.path(header.number);
         let io = |error| OpenError::io(&path, error);
-        let file = self.disk.open_write(&path).map_err(io)?;
+        let file = self.disk.open(&path).map_err(io)?;
         let len = file.len().map_err(io)?;
         if !closed(&*file, header, len).map_err(io)? {
             // After a failed sync the page cache shows bytes that the medium does not hold.
@@ -292,11 +301,17 @@ impl Search<'_> {
             let range = (walk.next, last.unwrap_or(walk.next).max(walk.next));
             return Err(lost(&path, walk.offset, range, walk.stop.reason()));
         };
-        file.sync_data().map_err(io)?;
-        // A name that is seen need not be durable, and the next segment must not come to the medium without this one.
-        self.disk.sync_dir(self.dir).map_err(io)?;
         let torn_bytes = behind.dirty_end.saturating_sub(walk.offset);
         Ok(TailEnd { offset: walk.offset, next: walk.next, shards, index: walk.index, clean: false, torn_bytes })
+    }
+
+    /// Makes durable what was found in a log that was cut off: it is seen, and need not be on the medium.
+    fn settle(&self, found: &Found) -> Result<(), OpenError> {
+        let Some((last, _)) = found.segments.last().filter(|_| !found.clean) else { return Ok(()) };
+        let file = self.disk.open_write(&last.path);
+        file.and_then(|file| file.sync_data()).map_err(|error| OpenError::io(&last.path, error))?;
+        // Names too: the next segment must not come to the medium without this one.
+        self.disk.sync_dir(self.dir).map_err(|error| OpenError::io(self.dir, error))
     }
 
     fn sealed(&self, header: &SegmentHeader, walk: Walk, sealed: Sealed) -> Result<TailEnd, OpenError> {
@@ -342,8 +357,18 @@ struct TailEnd {
     torn_bytes: u64,
 }
 
+/// How many finished segments with these ends, the newest first, opening reads whole.
+pub(crate) fn read_at_opening(ends: impl Iterator<Item = u64>) -> usize {
+    let mut left = Some(VERIFIED_BYTES);
+    ends.take_while(|end| {
+        left = left.and_then(|left| left.checked_sub(*end));
+        left.is_some()
+    })
+    .count()
+}
+
 /// Whether a footer follows the last frame: behind the index, which need not be whole, or at the end of the file.
-fn sealed_at(window: &mut Window<'_>, header: &SegmentHeader, walk: &Walk) -> io::Result<Option<Sealed>> {
+pub(crate) fn sealed_at(window: &mut Window<'_>, header: &SegmentHeader, walk: &Walk) -> io::Result<Option<Sealed>> {
     let index = window.at(walk.offset, FRAME_HEADER_BYTES)?.map(|bytes| FrameHeader::decode(bytes, header.salt));
     let at = match index {
         Some(Ok(frame)) if frame.kind == Kind::Index => walk.offset + frame.whole_bytes(),

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod init;
+mod log;
 mod put;
 mod run;
 mod status;
@@ -39,6 +40,9 @@ enum Command {
     Put(put::Put),
     /// Show every delivery stream: what is stored, delivered, failed, waiting
     Status(status::ShowStatus),
+    /// Look into the logs of a data directory, beside a daemon or without one; changes nothing
+    #[command(subcommand)]
+    Log(log::Log),
 }
 
 /// Where the configuration is.
@@ -69,6 +73,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Put(command) => runtime()?.block_on(command.execute()),
         Command::Status(command) => runtime()?.block_on(command.execute()),
+        Command::Log(command) => command.execute(),
     }
 }
 
