@@ -159,7 +159,8 @@ impl Engine {
             .map_err(|source| OpenStreamError::Plugin { name: name(), source })?;
         let sink = hydrant_sinks::sink(&stream.destination, self.store.disk())
             .map_err(|source| OpenStreamError::Sink { name: name(), source })?;
-        let mut options = self.log_options(&stream.name);
+        let mut options =
+            self.log_options(&stream.name, id).map_err(|source| OpenStreamError::Pipeline { name: name(), source })?;
         options.compression = match stream.log.compression {
             LogCompression::None => Compression::None,
             LogCompression::Lz4 => Compression::Lz4,
@@ -187,10 +188,15 @@ impl Engine {
         Ok(StreamHandle { id, log })
     }
 
-    fn log_options(&self, name: &StreamName) -> LogOptions {
+    fn log_options(&self, name: &StreamName, id: StreamId) -> Result<LogOptions, StartError> {
         let mut options = self.logs.options();
         options.accept_loss = self.accepts_loss(name);
-        options
+        if options.accept_loss {
+            // A log that has lost its end cannot say how far it went.
+            let (disk, dir) = (self.store.disk(), self.store.delivery_dir(id));
+            options.known_durable = hydrant_delivery::staged_through(disk, &dir, self.logs.journal_options())?;
+        }
+        Ok(options)
     }
 
     pub(crate) fn accept_loss(&self) -> &[String] {
@@ -219,7 +225,8 @@ impl Engine {
     /// Records of a stream that is not running which were not delivered.
     pub(crate) fn backlog(&self, name: &StreamName, id: StreamId) -> Result<u64, Failure> {
         self.store.create_stream_dirs(id).map_err(|error| Failure::of(Exit::Io, &error))?;
-        let log = ShardLog::open(self.store.disk(), &self.store.log_dir(id), self.log_options(name));
+        let options = self.log_options(name, id).map_err(|error| Failure::of(exit_of_pipeline(&error), &error))?;
+        let log = ShardLog::open(self.store.disk(), &self.store.log_dir(id), options);
         let (log, recovery) = log.map_err(|error| {
             let failure = Failure::of(exit_of_log(&error), &error);
             if is_loss(&error) { failure.hint(after_loss(name)) } else { failure }
@@ -343,6 +350,9 @@ impl OpenStreamError {
     pub(crate) fn hint(&self, name: &StreamName) -> Option<String> {
         match self {
             OpenStreamError::Log { source, .. } if is_loss(source) => Some(after_loss(name)),
+            OpenStreamError::Pipeline { source: StartError::Journal(JournalError::LogBehind { .. }), .. } => {
+                Some(after_loss(name))
+            }
             _ if self.exit() == Exit::CorruptStore => {
                 Some("restore the data directory from a backup; nothing was changed".to_owned())
             }

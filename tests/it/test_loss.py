@@ -36,3 +36,24 @@ def test_lost_records_are_counted_and_the_rest_is_delivered(daemon_of, tmp_path)
     lines = [line for path in (tmp_path / "lake").rglob("*") if path.is_file() for line in path.read_text().split()]
     ids = sorted(int(number) for number in "".join(lines).replace('{"id":', " ").replace("}", " ").split())
     assert ids == [*range(100, 110), *range(300, 310)]
+
+
+def test_a_log_that_lost_its_end_is_given_up_as_far_as_the_journal_names(daemon_of, tmp_path):
+    soon = {**stream(tmp_path), "buffering": {"size": "1 MiB", "interval": "1 s"}}
+    daemon = daemon_of([soon]).start()
+    put(daemon, range(100, 110))
+    put(daemon, range(200, 210))
+    daemon.wait_drained(STREAM)
+    daemon.kill()
+    segment = sorted((daemon.data_dir / "streams").glob("*/*.seg"))[-1]
+    # As if the device had never had the last group.
+    content = segment.read_bytes()
+    start = content.rindex(b"HFRM")
+    segment.write_bytes(content[:start] + bytes(len(content) - start))
+    refused(daemon, CORRUPT, f"delivery stream `{STREAM}`", f"--accept-loss {STREAM}")
+    daemon.start("--accept-loss", STREAM)
+    put(daemon, range(300, 310))
+    daemon.stop()
+    lines = [line for path in (tmp_path / "lake").rglob("*") if path.is_file() for line in path.read_text().split()]
+    ids = sorted(int(number) for number in "".join(lines).replace('{"id":', " ").replace("}", " ").split())
+    assert ids == [*range(100, 110), *range(200, 210), *range(300, 310)], "what was delivered stays so, and what is new is"

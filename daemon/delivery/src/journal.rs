@@ -281,6 +281,18 @@ impl Journal {
 }
 
 /// The state that the entries add up to; `None` for a journal without entries.
+/// The last record that the journal in `dir` names.
+pub(crate) fn staged_through(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    options: LogOptions,
+) -> Result<Option<Lsn>, JournalError> {
+    let (log, _) = ShardLog::open(disk, dir, options)?;
+    let state = replay(&log)?;
+    log.close().map_err(JournalError::Trim)?;
+    Ok(state.and_then(|state| state.staged_through()))
+}
+
 fn replay(log: &ShardLog) -> Result<Option<State>, JournalError> {
     let mut tail = log.tail(log.first().map_or(log.last(), Lsn::previous));
     let mut read: Option<State> = None;

@@ -24,5 +24,5 @@ pub use accounting::{Accounting, Counts};
 pub use cpu::CpuPool;
 pub use journal::JournalError;
 pub use manifest::ManifestError;
-pub use pipeline::{DeliveryError, Pipeline, PipelineParts, StartError, Status, backlog};
+pub use pipeline::{DeliveryError, Pipeline, PipelineParts, StartError, Status, backlog, staged_through};
 pub use send::SendError;

@@ -142,6 +142,17 @@ pub fn backlog(
     Ok(log.last().map_or(0, Lsn::get).saturating_sub(settled))
 }
 
+/// The last record that the journal of a delivery stream names, for [`LogOptions::known_durable`] of its log: more than the
+/// log itself may know after a loss. `dir` as in [`PipelineParts`].
+pub fn staged_through(disk: Arc<dyn Disk>, dir: &Path, options: LogOptions) -> Result<Option<Lsn>, StartError> {
+    let path = dir.join("journal");
+    let io = |source| StartError::Io { path: path.clone(), source };
+    if !disk.exists(&path).map_err(io)? {
+        return Ok(None);
+    }
+    Ok(crate::journal::staged_through(disk, &path, options)?)
+}
+
 impl Pipeline {
     /// Opens the journal, puts what is staged back on its way, and begins. Blocks on the disk; call it inside a tokio runtime.
     pub fn start(parts: PipelineParts) -> Result<Pipeline, StartError> {
