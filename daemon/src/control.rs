@@ -120,7 +120,9 @@ fn finish_deletions(engine: &Engine) -> Result<Vec<StoredStream>, Failure> {
         engine.catalog.remove(stream.id).map_err(|error| Failure::of(Exit::Io, &error))?;
         tracing::info!(delivery_stream = %stream.name, "its deletion is finished");
     }
-    let known: Vec<StreamId> = active.iter().map(|stream| stream.id).collect();
+    let kinesis = engine.catalog.kinesis_streams();
+    let known: Vec<StreamId> =
+        active.iter().map(|stream| stream.id).chain(kinesis.iter().map(|stream| stream.id)).collect();
     for id in engine.store.unknown_stream_dirs(&known).map_err(io)? {
         tracing::warn!(%id, "the catalog does not know this directory below streams/ or delivery/; it is left alone");
     }
@@ -216,12 +218,12 @@ fn create(engine: &Arc<Engine>, new: &NewDeliveryStream) -> Result<StreamHandle,
     })
 }
 
-fn unavailable(error: &dyn std::error::Error) -> ControlError {
+pub(crate) fn unavailable(error: &dyn std::error::Error) -> ControlError {
     ControlError::Unavailable(chain(error))
 }
 
 /// Runs to its end even if the caller goes away.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
 ) -> Result<T, ControlError> {
     match tokio::task::spawn_blocking(act).await {

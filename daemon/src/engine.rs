@@ -18,6 +18,7 @@ use hydrant_sinks::SinkError;
 use tokio::sync::mpsc;
 
 use crate::exit::{Exit, Failure, chain};
+use crate::kinesis;
 use crate::store::Store;
 
 /// Why a delivery stream could not be opened.
@@ -60,6 +61,7 @@ pub(crate) struct Engine {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) catalog: Catalog,
+    pub(crate) kinesis: kinesis::Logs,
     host: Host,
     cpu: CpuPool,
     logs: LogSettings,
@@ -222,6 +224,11 @@ impl Engine {
         }
     }
 
+    /// How the log of a Kinesis stream is opened.
+    pub(crate) fn kinesis_options(&self) -> LogOptions {
+        self.logs.options()
+    }
+
     /// Records of a stream that is not running which were not delivered.
     pub(crate) fn backlog(&self, name: &StreamName, id: StreamId) -> Result<u64, Failure> {
         self.store.create_stream_dirs(id).map_err(|error| Failure::of(Exit::Io, &error))?;
@@ -243,14 +250,18 @@ impl Engine {
     /// has found what is durable.
     pub(crate) fn failed_log(&self) -> Option<Failure> {
         let running = self.running();
-        let (name, error) = running.values().find_map(|one| Some((&one.name, one.log.poisoned()?)))?;
-        let text = format!("the log of delivery stream `{name}` failed: {}", chain(&*error));
+        let delivery =
+            running.values().find_map(|one| Some((format!("delivery stream `{}`", one.name), one.log.poisoned()?)));
+        let (name, error) = delivery.or_else(|| self.kinesis.failed())?;
+        let text = format!("the log of {name} failed: {}", chain(&*error));
         Some(Failure::new(Exit::Io, text).hint("look at the device; a restart recovers what is durable"))
     }
 
     /// How far each log is with what it stores now.
     pub(crate) fn progress(&self) -> Vec<(StreamId, String, Progress)> {
-        self.running().iter().map(|(id, one)| (*id, one.name.clone(), one.log.progress())).collect()
+        let delivery =
+            self.running().iter().map(|(id, one)| (*id, one.name.clone(), one.log.progress())).collect::<Vec<_>>();
+        delivery.into_iter().chain(self.kinesis.progress()).collect()
     }
 
     /// What keeps records from being stored in good time, if anything does.
@@ -284,7 +295,8 @@ impl Engine {
             let _ = running.pipeline.drain(grace).await;
             close(running.log, "log").await;
         });
-        futures::future::join_all(drained).await;
+        let kinesis = self.kinesis.take_all().into_iter().map(|log| close(log, "log"));
+        tokio::join!(futures::future::join_all(drained), futures::future::join_all(kinesis));
         if let Err(error) = self.catalog.close() {
             tracing::warn!("the catalog was not closed cleanly: {error}");
         }

@@ -6,6 +6,7 @@ mod client;
 mod control;
 mod engine;
 mod exit;
+mod kinesis;
 mod retention;
 mod run;
 mod shutdown;

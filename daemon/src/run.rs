@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use hydrant_config::Config;
 use hydrant_disk::RealDisk;
-use hydrant_ingest::{Auth, Counters, Front, Keys, Limits, Mappings, Registry, Server};
+use hydrant_ingest::{Auth, Counters, Front, Keys, Kinesis, Limits, Mappings, Registry, Server};
 use hydrant_shardlog::SystemClock;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use crate::admin::Admin;
 use crate::control;
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
+use crate::kinesis;
 use crate::store::{Machine, Opener, Store};
 use crate::watch::{self, Alarm};
 
@@ -64,12 +65,14 @@ impl Daemon {
             let engine = Arc::new(Engine::open(config, store, options.accept_loss, broken_sender)?);
             let registry = Arc::new(Registry::new());
             control::open_all(&engine, &registry, &options.discard_backlog)?;
-            Ok::<_, Failure>((engine, registry))
+            let kinesis = kinesis::open_all(&engine)?;
+            Ok::<_, Failure>((engine, registry, kinesis))
         });
-        let (engine, registry) = opened.await.map_err(|error| Failure::of(Exit::Runtime, &error))??;
+        let (engine, registry, kinesis) = opened.await.map_err(|error| Failure::of(Exit::Runtime, &error))??;
 
         let counters = Arc::new(Counters::default());
-        let front = front(&engine, registry, Arc::clone(&counters));
+        let streams = Arc::clone(&kinesis.streams);
+        let front = front(&engine, registry, kinesis, Arc::clone(&counters));
         let server = Server::bind(api, front).await.map_err(|error| cannot_listen("api", api, &error))?;
         let stop = CancellationToken::new();
         let admin = Admin::bind(admin_address, Arc::clone(&engine), counters, stop.clone())
@@ -78,6 +81,7 @@ impl Daemon {
         let (api, admin_address) = (server.local_addr(), admin.local_addr());
 
         let serving = tokio::spawn(server.serve(stop.clone().cancelled_owned()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(kinesis::expire(streams)));
         let administering = tokio::spawn(admin.serve());
         tracing::info!(%api, admin = %admin_address, "ready");
         Ok(Daemon { api, engine, stop, serving, administering, broken })
@@ -129,7 +133,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// The front door; what requests hold in memory comes out of the one ceiling.
-fn front(engine: &Arc<Engine>, registry: Arc<Registry>, counters: Arc<Counters>) -> Front {
+fn front(engine: &Arc<Engine>, registry: Arc<Registry>, kinesis: Kinesis, counters: Arc<Counters>) -> Front {
     let config = &engine.config;
     let auth = config.credentials.as_deref().map_or(Auth::Open, |credentials| Auth::Keys(Keys::new(credentials)));
     let budget = usize::try_from(config.memory / 4).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
@@ -137,6 +141,7 @@ fn front(engine: &Arc<Engine>, registry: Arc<Registry>, counters: Arc<Counters>)
         registry,
         auth,
         control: control::plane(engine),
+        kinesis,
         mappings: Mappings::from(config),
         clock: Arc::new(SystemClock),
         counters,

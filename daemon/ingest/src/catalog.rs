@@ -1,10 +1,16 @@
-//! The delivery streams there are, durable: those of the YAML by name and id, those of the API with their request. Every record of the catalog's log is the whole state, so the last one
-//! that is durable is the truth, and a change is either seen as a whole after a crash or not at all.
+//! The delivery streams and the Kinesis streams there are, durable: delivery streams of the YAML by name and id, those of
+//! the API with their request. Every record of the catalog's log is the whole state, so the last one that is durable is the
+//! truth, and a change is either seen as a whole after a crash or not at all.
 //!
 //! ```text
 //! record = JSON { "format": 1, "streams": [ { id, name, version_id, status, created_at_ms, origin } ] }
 //! origin = "yaml" | { "api": { region, request } }
 //! ```
+//!
+//! With a Kinesis stream the format is 2 and there is a list `kinesis` beside `streams`: a version that does not know of
+//! them must refuse the catalog, or it would drop them with its next change.
+
+mod kinesis;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +21,10 @@ use hydrant_shardlog::{AppendError, ReadError, ShardLog};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-const FORMAT: u32 = 1;
+pub use kinesis::{KinesisSettings, StoredKinesis, StreamMode};
+
+/// Without and with Kinesis streams.
+const FORMATS: [u32; 2] = [1, 2];
 /// Old states are removed when they have grown to this, in bytes.
 const COMPACT_AFTER: usize = 1 << 20;
 /// AWS's quota for one region.
@@ -59,11 +68,11 @@ pub enum StoredStatus {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    #[error("there is a delivery stream named `{name}` already")]
-    Exists { name: StreamName },
-    #[error("the catalog has no delivery stream with id `{0}`")]
+    #[error("there is a stream named `{name}` already")]
+    Exists { name: String },
+    #[error("the catalog has no stream with id `{0}`")]
     NotFound(StreamId),
-    #[error("there are {STREAMS_MAX} delivery streams, the most that are allowed; delete one first")]
+    #[error("there are {STREAMS_MAX} streams, the most that are allowed; delete one first")]
     TooMany,
     /// The change was not made durable: nothing has changed.
     #[error("cannot write the catalog")]
@@ -86,9 +95,16 @@ impl StoredOrigin {
     }
 }
 
+/// All that one record of the log holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Streams {
+    delivery: Vec<StoredStream>,
+    kinesis: Vec<StoredKinesis>,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    streams: Vec<StoredStream>,
+    streams: Streams,
     bytes_since_compaction: usize,
 }
 
@@ -96,6 +112,8 @@ struct State {
 struct Document {
     format: u32,
     streams: Vec<Line>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    kinesis: Vec<kinesis::Line>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,7 +130,7 @@ impl Catalog {
     /// Reads the state from an open log that holds nothing else.
     pub fn open(log: ShardLog) -> Result<Catalog, CatalogError> {
         let streams = match log.last() {
-            None => Vec::new(),
+            None => Streams::default(),
             Some(last) => {
                 let mut tail = log.tail(last.previous());
                 let batch = tail.next(1).map_err(CatalogError::Read)?;
@@ -122,7 +140,7 @@ impl Catalog {
                 read(&record.data)?
             }
         };
-        let written = !streams.is_empty();
+        let written = streams != Streams::default();
         let catalog = Catalog { log, state: Mutex::new(State { streams, bytes_since_compaction: 0 }) };
         // Every opening begins a segment; with the state in it the older ones can go, however often the daemon restarts.
         match catalog.change(|_| Ok(())) {
@@ -133,22 +151,26 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// The streams of one state, which is one record of the catalog's log: for those who may only look.
-    pub fn streams_in(state: &[u8]) -> Result<Vec<StoredStream>, CatalogError> {
-        read(state)
+    /// The ids and names of one state, which is one record of the catalog's log: for those who may only look. A Kinesis
+    /// stream is `kinesis/NAME`, for a delivery stream may have the same name.
+    pub fn names_in(state: &[u8]) -> Result<Vec<(StreamId, String)>, CatalogError> {
+        let streams = read(state)?;
+        let delivery = streams.delivery.into_iter().map(|stream| (stream.id, stream.name.to_string()));
+        let kinesis = streams.kinesis.into_iter().map(|stream| (stream.id, format!("kinesis/{}", stream.name)));
+        Ok(delivery.chain(kinesis).collect())
     }
 
-    /// All streams, in the order of their creation.
+    /// All delivery streams, in the order of their creation.
     #[must_use]
     pub fn streams(&self) -> Vec<StoredStream> {
-        self.lock().streams.clone()
+        self.lock().streams.delivery.clone()
     }
 
     /// Adds a stream; of two racing ones with the same name, in one region or both from YAML, one gets `Exists`.
     pub fn insert(&self, stream: StoredStream) -> Result<(), CatalogError> {
-        self.change(|streams| {
+        self.change(|Streams { delivery: streams, .. }| {
             if streams.iter().any(|known| known.name == stream.name && known.origin.meets(&stream.origin)) {
-                return Err(CatalogError::Exists { name: stream.name });
+                return Err(CatalogError::Exists { name: stream.name.to_string() });
             }
             if streams.len() >= STREAMS_MAX {
                 return Err(CatalogError::TooMany);
@@ -160,7 +182,7 @@ impl Catalog {
 
     /// From now on a restart finishes the deletion.
     pub fn mark_deleting(&self, id: StreamId) -> Result<(), CatalogError> {
-        self.change(|streams| {
+        self.change(|Streams { delivery: streams, .. }| {
             let stream = streams.iter_mut().find(|stream| stream.id == id).ok_or(CatalogError::NotFound(id))?;
             stream.status = StoredStatus::Deleting;
             Ok(())
@@ -169,7 +191,7 @@ impl Catalog {
 
     /// Forgets a stream whose records are gone.
     pub fn remove(&self, id: StreamId) -> Result<(), CatalogError> {
-        self.change(|streams| {
+        self.change(|Streams { delivery: streams, .. }| {
             let before = streams.len();
             streams.retain(|stream| stream.id != id);
             if streams.len() < before { Ok(()) } else { Err(CatalogError::NotFound(id)) }
@@ -181,10 +203,7 @@ impl Catalog {
         self.log.close()
     }
 
-    fn change(
-        &self,
-        edit: impl FnOnce(&mut Vec<StoredStream>) -> Result<(), CatalogError>,
-    ) -> Result<(), CatalogError> {
+    fn change(&self, edit: impl FnOnce(&mut Streams) -> Result<(), CatalogError>) -> Result<(), CatalogError> {
         let mut state = self.lock();
         let mut streams = state.streams.clone();
         edit(&mut streams)?;
@@ -218,7 +237,7 @@ impl Catalog {
     }
 }
 
-fn write(streams: &[StoredStream]) -> Vec<u8> {
+fn write(streams: &Streams) -> Vec<u8> {
     let line = |stream: &StoredStream| Line {
         id: stream.id.to_string(),
         name: stream.name.to_string(),
@@ -227,15 +246,19 @@ fn write(streams: &[StoredStream]) -> Vec<u8> {
         created_at_ms: stream.created_at.as_millis(),
         origin: stream.origin.clone(),
     };
-    let document = Document { format: FORMAT, streams: streams.iter().map(line).collect() };
+    let document = Document {
+        format: FORMATS[usize::from(!streams.kinesis.is_empty())],
+        streams: streams.delivery.iter().map(line).collect(),
+        kinesis: streams.kinesis.iter().map(kinesis::Line::of).collect(),
+    };
     serde_json::to_vec(&document).expect("maps of a JSON document have text keys")
 }
 
-fn read(text: &[u8]) -> Result<Vec<StoredStream>, CatalogError> {
+fn read(text: &[u8]) -> Result<Streams, CatalogError> {
     let document: Document =
         serde_json::from_slice(text).map_err(|error| CatalogError::Unreadable(error.to_string()))?;
-    if document.format != FORMAT {
-        let text = format!("its format is {}, this version reads {FORMAT}", document.format);
+    if !FORMATS.contains(&document.format) {
+        let text = format!("its format is {}, this version reads {FORMATS:?}", document.format);
         return Err(CatalogError::Unreadable(text));
     }
     let stream = |line: Line| {
@@ -248,7 +271,9 @@ fn read(text: &[u8]) -> Result<Vec<StoredStream>, CatalogError> {
             origin: line.origin,
         })
     };
-    let streams: Option<Vec<_>> = document.streams.into_iter().map(stream).collect();
+    let delivery: Option<Vec<_>> = document.streams.into_iter().map(stream).collect();
+    let kinesis: Option<Vec<_>> = document.kinesis.into_iter().map(kinesis::Line::read).collect();
+    let streams = delivery.zip(kinesis).map(|(delivery, kinesis)| Streams { delivery, kinesis });
     streams.ok_or_else(|| CatalogError::Unreadable("a stream has no valid id or name".to_owned()))
 }
 

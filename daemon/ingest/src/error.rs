@@ -52,6 +52,32 @@ impl ApiError {
         ApiError::new("ResourceNotFoundException", StatusCode::BAD_REQUEST, Refusal::NotFound, message)
     }
 
+    pub fn resource_not_found(message: impl Into<String>) -> ApiError {
+        ApiError::new("ResourceNotFoundException", StatusCode::BAD_REQUEST, Refusal::NotFound, message)
+    }
+
+    /// A shard iterator that is older than five minutes.
+    pub fn expired_iterator(message: impl Into<String>) -> ApiError {
+        ApiError::new("ExpiredIteratorException", StatusCode::BAD_REQUEST, Refusal::Invalid, message)
+    }
+
+    pub fn expired_next_token() -> ApiError {
+        let text = "The NextToken is older than 300 seconds; list again from the start.";
+        ApiError::new("ExpiredNextTokenException", StatusCode::BAD_REQUEST, Refusal::Invalid, text)
+    }
+
+    /// What AWS's clients of Kinesis slow down for.
+    pub fn throughput_exceeded(message: impl Into<String>) -> ApiError {
+        let code = "ProvisionedThroughputExceededException";
+        ApiError::new(code, StatusCode::BAD_REQUEST, Refusal::Overload, message)
+    }
+
+    /// The caller asked that nothing be done.
+    pub fn dry_run() -> ApiError {
+        let text = "The request would have succeeded, but DryRun is set.";
+        ApiError::new("DryRunOperationException", StatusCode::BAD_REQUEST, Refusal::Invalid, text)
+    }
+
     pub fn in_use(message: impl Into<String>) -> ApiError {
         ApiError::new("ResourceInUseException", StatusCode::BAD_REQUEST, Refusal::Conflict, message)
     }

@@ -1,4 +1,4 @@
-//! The AWS-compatible front door: one HTTP port that speaks Firehose's JSON 1.1 to unchanged AWS SDKs.
+//! The AWS-compatible front door: one HTTP port that speaks Firehose's and Kinesis' JSON 1.1 to unchanged AWS SDKs.
 //!
 //! A request is read under limits, its signature verified, its shape validated as AWS does, and only then acted upon.
 //! A success reply to a put means that the log said the bytes are durable; after any error reply nothing was stored.
@@ -7,20 +7,26 @@ mod catalog;
 mod control;
 mod counters;
 mod depth;
+mod durable;
 mod error;
 mod firehose;
+mod kinesis;
 pub mod record_id;
 mod registry;
 mod request;
+mod sent;
 mod server;
 mod shape;
 mod sigv4;
 
-pub use catalog::{Catalog, CatalogError, StoredOrigin, StoredStatus, StoredStream};
+pub use catalog::{
+    Catalog, CatalogError, KinesisSettings, StoredKinesis, StoredOrigin, StoredStatus, StoredStream, StreamMode,
+};
 pub use control::{ControlError, ControlPlane, NewDeliveryStream};
 pub use counters::{Counters, Refusal};
 pub use error::ApiError;
 pub use firehose::{Mappings, delivery_stream_from_request};
+pub use kinesis::{Kinesis, KinesisPlane, KinesisStream, KinesisStreams};
 pub use registry::{DeliveryStreamDefinition, Entry, Origin, Registry, RegistryError, Status, StreamHandle};
 pub use server::{Front, Limits, Server};
 pub use sigv4::{Auth, Keys};

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::firehose::{self, Mappings, Operation, Put};
+use crate::kinesis::{self, Kinesis};
 use crate::sigv4::Caller;
 use crate::{ApiError, Auth, ControlPlane, Counters, Registry};
 
@@ -24,6 +25,7 @@ const TREE_FACTOR: usize = 16;
 pub(crate) struct Operations {
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Arc<dyn ControlPlane>,
+    pub(crate) kinesis: Kinesis,
     pub(crate) mappings: Mappings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
@@ -37,6 +39,9 @@ pub(crate) async fn answer(
     operations: &Arc<Operations>,
 ) -> Result<String, ApiError> {
     check_content(head, body)?;
+    if let Some(operation) = target_text(head).strip_prefix(kinesis::TARGET) {
+        return kinesis(kinesis::Operation::parse(operation), head, body, (auth, operations)).await;
+    }
     let target = target(head);
     let put = match target {
         Some(Operation::Put { batch }) => Put::parse(batch, body),
@@ -52,6 +57,42 @@ pub(crate) async fn answer(
         (Operation::Put { batch }, None) => put_again(batch, body, &caller, operations).await,
         (Operation::Unbuilt(name), None) => Err(firehose::unsupported(name)),
         (operation, None) => control(operation, body, caller, operations).await.map(|answer| answer.to_string()),
+    }
+}
+
+/// The same in the same order, for Kinesis.
+async fn kinesis(
+    target: Option<kinesis::Operation>,
+    head: &Parts,
+    body: &Bytes,
+    (auth, operations): (&Auth, &Arc<Operations>),
+) -> Result<String, ApiError> {
+    let put = match target {
+        Some(kinesis::Operation::Put { .. }) => kinesis::Put::parse(body),
+        _ => None,
+    };
+    if put.is_none() {
+        check_object(body)?;
+    }
+    let operation = target.ok_or_else(|| ApiError::unknown_operation(StatusCode::BAD_REQUEST, unknown_text(head)))?;
+    let region = auth.verify(head, body, "kinesis", operations.clock.now())?.region;
+    let request = |body| kinesis::Request { body, region, operations: Arc::clone(operations) };
+    match (operation, put) {
+        (kinesis::Operation::Put { batch }, Some(put)) => put.run(batch, &request(Value::Null)).await,
+        (kinesis::Operation::Put { batch }, None) => {
+            let text = {
+                let (value, _permit) = tree(body, &operations.budget)?;
+                kinesis::mistyped(&value)?
+            };
+            let put = kinesis::Put::parse(&text);
+            let put =
+                put.ok_or_else(|| ApiError::serialization("a member has a JSON type that cannot be converted"))?;
+            put.run(batch, &request(Value::Null)).await
+        }
+        (operation, _) => {
+            let (value, _permit) = tree(body, &operations.budget)?;
+            kinesis::run(operation, request(value)).await
+        }
     }
 }
 
@@ -125,10 +166,15 @@ fn target(head: &Parts) -> Option<Operation> {
     Operation::parse(target_text(head).strip_prefix(firehose::TARGET)?)
 }
 
-fn target_text(head: &Parts) -> &str {
+pub(crate) fn target_text(head: &Parts) -> &str {
     head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 fn unknown_text(head: &Parts) -> String {
-    format!("there is no operation `{}`; this server speaks {}<Operation>", target_text(head), firehose::TARGET)
+    format!(
+        "there is no operation `{}`; this server speaks {}<Operation> and {}<Operation>",
+        target_text(head),
+        firehose::TARGET,
+        kinesis::TARGET
+    )
 }

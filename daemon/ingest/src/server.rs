@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::firehose::Mappings;
 use crate::request::{self, Operations};
-use crate::{ApiError, Auth, ControlPlane, Counters, Registry};
+use crate::{ApiError, Auth, ControlPlane, Counters, Kinesis, Registry, kinesis};
 
 /// A body in memory, and the data decoded from it.
 const COST_PER_BODY_BYTE: usize = 2;
@@ -36,6 +36,7 @@ pub struct Front {
     pub registry: Arc<Registry>,
     pub auth: Auth,
     pub control: Arc<dyn ControlPlane>,
+    pub kinesis: Kinesis,
     pub mappings: Mappings,
     /// For signatures and creation times.
     pub clock: Arc<dyn Clock>,
@@ -50,6 +51,7 @@ pub struct Front {
 pub struct Limits {
     /// More wait in the kernel's queue.
     pub connections_max: usize,
+    /// Of Firehose; Kinesis has records for twice as much in one call.
     pub body_bytes_max: usize,
     pub head_bytes_max: usize,
     /// For a complete head, and between two requests.
@@ -73,6 +75,16 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What a request with this head may take.
+    fn of(mut self, head: &Parts) -> Limits {
+        if request::target_text(head).starts_with(kinesis::TARGET) {
+            self.body_bytes_max *= kinesis::BODY_FACTOR;
+        }
+        self
+    }
+}
+
 /// A bound port that does not answer yet.
 #[derive(Debug)]
 pub struct Server {
@@ -92,8 +104,8 @@ struct Shared {
 impl Server {
     pub async fn bind(addr: SocketAddr, front: Front) -> io::Result<Server> {
         let listener = TcpListener::bind(addr).await?;
-        let Front { registry, auth, control, mappings, clock, counters, budget, limits } = front;
-        let operations = Arc::new(Operations { registry, control, mappings, clock, counters, budget });
+        let Front { registry, auth, control, kinesis, mappings, clock, counters, budget, limits } = front;
+        let operations = Arc::new(Operations { registry, control, kinesis, mappings, clock, counters, budget });
         let shared = Arc::new(Shared { auth, operations, limits, refusals: RefusalLog::default() });
         Ok(Server { local_addr: listener.local_addr()?, listener, shared })
     }
@@ -195,7 +207,7 @@ async fn read_body(
     head: &Parts,
     mut body: Incoming,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
-    let limits = shared.limits;
+    let limits = shared.limits.of(head);
     if head_bytes(head) > limits.head_bytes_max {
         return Err(ApiError::head_too_large(limits.head_bytes_max));
     }
@@ -210,7 +222,7 @@ async fn read_body(
         }
         return Err(ApiError::too_large(limits.body_bytes_max));
     }
-    match tokio::time::timeout(limits.body_timeout, collect(shared, &mut body)).await {
+    match tokio::time::timeout(limits.body_timeout, collect(shared, limits.body_bytes_max, &mut body)).await {
         Ok(Err(error)) => {
             discard(&mut body, limits).await;
             Err(error)
@@ -226,15 +238,19 @@ fn head_bytes(head: &Parts) -> usize {
     headers + head.uri.path_and_query().map_or(0, |path| path.as_str().len())
 }
 
-async fn collect(shared: &Shared, body: &mut Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
+async fn collect(
+    shared: &Shared,
+    bytes_max: usize,
+    body: &mut Incoming,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
     let known = usize::try_from(body.size_hint().lower()).unwrap_or(0);
     let mut paid: Option<OwnedSemaphorePermit> = None;
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::serialization("the request body ended early").closing())?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > shared.limits.body_bytes_max {
-            return Err(ApiError::too_large(shared.limits.body_bytes_max));
+        if whole.len() + data.len() > bytes_max {
+            return Err(ApiError::too_large(bytes_max));
         }
         let cost = u32::try_from(data.len() * COST_PER_BODY_BYTE).unwrap_or(u32::MAX);
         let permit = Arc::clone(&shared.operations.budget).try_acquire_many_owned(cost);

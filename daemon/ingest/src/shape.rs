@@ -140,6 +140,18 @@ impl Violations {
         }
     }
 
+    /// Members of a required list.
+    pub(crate) fn count(&mut self, at: &str, count: Option<usize>, most: usize) {
+        match count {
+            None => self.missing(at),
+            Some(0) => self.push("[]", at, "Member must have length greater than or equal to 1"),
+            Some(count) if count > most => {
+                self.push("[...]", at, &format!("Member must have length less than or equal to {most}"));
+            }
+            Some(_) => {}
+        }
+    }
+
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         let (count, list) = (self.0.len(), self.0.join("; "));
         match count {

@@ -93,9 +93,50 @@ fn a_change_that_is_not_durable_did_not_happen() {
     assert_eq!(catalog.streams(), [stream(1, "a")]);
 }
 
+fn kinesis(id: u8, name: &str) -> StoredKinesis {
+    StoredKinesis {
+        id: StreamId([id; 16]),
+        name: name.to_owned(),
+        region: "us-east-1".to_owned(),
+        status: StoredStatus::Active,
+        created_at: Timestamp::from_millis(1_700_000_000_123),
+        shards: 3,
+        settings: KinesisSettings {
+            mode: StreamMode::Provisioned,
+            retention_hours: 24,
+            record_kib_max: 1024,
+            tags: [("team".to_owned(), "data".to_owned())].into(),
+        },
+    }
+}
+
+#[test]
+fn kinesis_streams_have_names_of_their_own_and_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = open(dir.path());
+    catalog.insert(stream(1, "a")).unwrap();
+    catalog.insert_kinesis(kinesis(2, "a")).unwrap();
+    assert!(matches!(catalog.insert_kinesis(kinesis(3, "a")), Err(CatalogError::Exists { name }) if name == "a"));
+    catalog.insert_kinesis(StoredKinesis { region: "eu-west-1".to_owned(), ..kinesis(3, "a") }).unwrap();
+    catalog.remove_kinesis(StreamId([3; 16])).unwrap();
+    let changed = StoredKinesis { status: StoredStatus::Deleting, ..kinesis(2, "a") };
+    catalog.update_kinesis(changed.clone()).unwrap();
+    assert!(matches!(catalog.update_kinesis(kinesis(9, "b")), Err(CatalogError::NotFound(_))));
+    catalog.close().unwrap();
+    let catalog = open(dir.path());
+    assert_eq!((catalog.streams(), catalog.kinesis_streams()), (vec![stream(1, "a")], vec![changed]));
+}
+
 #[test]
 fn a_state_of_another_format_is_not_guessed_at() {
-    assert!(matches!(read(br#"{"format":2,"streams":[]}"#), Err(CatalogError::Unreadable(text)) if text.contains('2')));
+    assert!(matches!(read(br#"{"format":3,"streams":[]}"#), Err(CatalogError::Unreadable(text)) if text.contains('3')));
     assert!(read(b"{}").is_err());
-    assert_eq!(read(&write(&[stream(1, "a")])).unwrap(), [stream(1, "a")]);
+    let old = Streams { delivery: vec![stream(1, "a")], kinesis: Vec::new() };
+    assert_eq!(read(&write(&old)).unwrap(), old);
+    // What an older version reads must not name what it does not know.
+    let text = String::from_utf8(write(&old)).unwrap();
+    assert!(text.starts_with(r#"{"format":1,"#) && !text.contains("kinesis"), "{text}");
+    let new = Streams { kinesis: vec![kinesis(2, "k")], ..old };
+    assert!(write(&new).starts_with(br#"{"format":2,"#));
+    assert_eq!(read(&write(&new)).unwrap(), new);
 }

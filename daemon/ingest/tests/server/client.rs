@@ -46,7 +46,14 @@ fn hash(bytes: &[u8]) -> String {
 
 impl Signer {
     pub(crate) fn request(&self, operation: &str, body: &[u8]) -> Vec<u8> {
-        let target = format!("Firehose_20150804.{operation}");
+        self.request_to("firehose", &format!("Firehose_20150804.{operation}"), body)
+    }
+
+    pub(crate) fn kinesis(&self, operation: &str, body: &[u8]) -> Vec<u8> {
+        self.request_to("kinesis", &format!("Kinesis_20131202.{operation}"), body)
+    }
+
+    fn request_to(&self, service: &str, target: &str, body: &[u8]) -> Vec<u8> {
         let signed = "content-type;host;x-amz-date;x-amz-target";
         let canonical = format!(
             "POST\n/\n\ncontent-type:application/x-amz-json-1.1\nhost:localhost\nx-amz-date:{}\nx-amz-target:{target}\n\n\
@@ -54,10 +61,10 @@ impl Signer {
             self.date,
             hash(body)
         );
-        let scope = format!("{}/{}/firehose/aws4_request", &self.date[..8], self.region);
+        let scope = format!("{}/{}/{service}/aws4_request", &self.date[..8], self.region);
         let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", self.date, hash(canonical.as_bytes()));
         let mut key = format!("AWS4{}", self.secret).into_bytes();
-        for part in [&self.date[..8], self.region, "firehose", "aws4_request"] {
+        for part in [&self.date[..8], self.region, service, "aws4_request"] {
             key = mac(&key, part);
         }
         let signature = hex::encode(mac(&key, &text));

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use hydrant_config::{AccountId, Credential, S3Connection, Secret, StreamName};
 use hydrant_disk::RealDisk;
 use hydrant_ingest::{
-    Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, Front, Keys, Limits, Mappings,
-    NewDeliveryStream, Origin, Registry, Server, StreamHandle, delivery_stream_from_request,
+    Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, Front, Keys, Kinesis, KinesisPlane,
+    KinesisStreams, Limits, Mappings, NewDeliveryStream, Origin, Registry, Server, StoredKinesis, StreamHandle,
+    delivery_stream_from_request,
 };
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Clock, LogOptions, ShardLog};
@@ -22,12 +24,13 @@ use tokio::task::JoinHandle;
 
 use crate::client::{Answer, GOOD, send};
 
-#[derive(Debug)]
-struct Noon;
+/// Noon, and what was added to it.
+#[derive(Debug, Default)]
+struct Noon(AtomicU64);
 
 impl Clock for Noon {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_705_320_000_123)
+        Timestamp::from_millis(1_705_320_000_123 + self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -38,6 +41,7 @@ pub(crate) struct House {
     pub(crate) addr: SocketAddr,
     pub(crate) log: ShardLog,
     pub(crate) counters: Arc<Counters>,
+    clock: Arc<Noon>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     _dir: TempDir,
@@ -59,6 +63,24 @@ impl ControlPlane for OnlyLogs {
     }
 
     fn finish_delete(&self, _entry: Arc<Entry>) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl KinesisPlane for OnlyLogs {
+    fn create(&self, new: StoredKinesis) -> BoxFuture<'_, Result<ShardLog, ControlError>> {
+        let dir = self.0.join(new.id.to_string());
+        std::fs::create_dir_all(&dir).unwrap();
+        let options = LogOptions { shards: new.shards, clock: Arc::new(Noon::default()), ..LogOptions::default() };
+        let log = ShardLog::open(Arc::new(RealDisk::new()), &dir, options).unwrap().0;
+        Box::pin(async move { Ok(log) })
+    }
+
+    fn store(&self, _changed: StoredKinesis) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn remove(&self, _id: StreamId) -> BoxFuture<'_, Result<(), ControlError>> {
         Box::pin(async { Ok(()) })
     }
 }
@@ -99,12 +121,17 @@ impl House {
         registry.insert(Entry::active(definition, handle)).unwrap();
         let credential = Credential { access_key_id: GOOD.key.to_owned(), secret_access_key: Secret::new(GOOD.secret) };
         let counters = Arc::new(Counters::default());
+        let clock = Arc::new(Noon::default());
         let front = Front {
             registry,
             auth: Auth::Keys(Keys::new(&[credential])),
             control: Arc::new(OnlyLogs(dir.path().to_owned())),
+            kinesis: Kinesis {
+                streams: Arc::new(KinesisStreams::new()),
+                plane: Arc::new(OnlyLogs(dir.path().to_owned())),
+            },
             mappings,
-            clock: Arc::new(Noon),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             counters: Arc::clone(&counters),
             budget: Arc::new(Semaphore::new(budget_bytes)),
             limits,
@@ -115,11 +142,20 @@ impl House {
         let serving = tokio::spawn(server.serve(async move {
             let _ = stopped.await;
         }));
-        House { addr, log, counters, stop, serving, _dir: dir }
+        House { addr, log, counters, clock, stop, serving, _dir: dir }
     }
 
     pub(crate) async fn call(&self, operation: &str, body: &Value) -> Answer {
         send(self.addr, &GOOD.request(operation, body.to_string().as_bytes())).await
+    }
+
+    pub(crate) async fn kinesis(&self, operation: &str, body: Value) -> Answer {
+        send(self.addr, &GOOD.kinesis(operation, body.to_string().as_bytes())).await
+    }
+
+    /// Lets the clock go on.
+    pub(crate) fn later(&self, by: Duration) {
+        self.clock.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
     }
 
     /// Sends bytes that must be refused, and sees that nothing was stored and the server still answers.

@@ -4,5 +4,6 @@
 
 mod client;
 mod house;
+mod kinesis;
 mod operations;
 mod refusals;

@@ -133,8 +133,8 @@ fn names(catalog: &Path) -> Result<BTreeMap<String, String>, String> {
     };
     dump(&RealDisk::new(), catalog, &Selection::default(), &mut take).map_err(|error| chain(&error))?;
     let Some(last) = last else { return Err("it holds no whole state".to_owned()) };
-    let streams = Catalog::streams_in(&last.data).map_err(|error| chain(&error))?;
-    Ok(streams.into_iter().map(|stream| (stream.id.to_string(), stream.name.to_string())).collect())
+    let streams = Catalog::names_in(&last.data).map_err(|error| chain(&error))?;
+    Ok(streams.into_iter().map(|(id, name)| (id.to_string(), name)).collect())
 }
 
 fn ids(dir: &Path) -> Result<Vec<String>, Failure> {

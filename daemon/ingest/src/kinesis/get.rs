@@ -1,0 +1,172 @@
+//! GetRecords.
+//!
+//! Invariant: the next iterator is missing exactly when the answer names the children of a closed shard, which is when all
+//! of its records have been given out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hydrant_record::{Lsn, Record, SequenceNumber, Timestamp};
+use hydrant_shardlog::{ReadError, Shard, ShardLog, ShardMap};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::SemaphorePermit;
+
+use super::iterator::{self, ShardIterator, floor, unreadable};
+use super::model::{Named, blocking, hash_range, seconds, shard_id};
+use super::{KinesisStream, Request};
+use crate::ApiError;
+use crate::shape::{Shape, Violations};
+
+const RECORDS_MAX: i64 = 10_000;
+const BYTES_MAX: usize = 10 << 20;
+/// When memory is short.
+const BYTES_SHORT: usize = 1 << 20;
+/// A record, its base64, and the text of the answer.
+const COST_PER_BYTE: usize = 4;
+const LIFETIME: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer<'a> {
+    records: Vec<Given<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_shard_iterator: Option<String>,
+    millis_behind_latest: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    child_shards: Option<Vec<Value>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Given<'a> {
+    sequence_number: String,
+    approximate_arrival_timestamp: f64,
+    data: String,
+    partition_key: &'a str,
+}
+
+/// Records of one shard, and where reading goes on.
+#[derive(Debug)]
+struct Read {
+    records: Vec<Record>,
+    after: Option<Lsn>,
+    /// There are more records of the shard by now.
+    more: bool,
+}
+
+pub(super) async fn records(at: &Request) -> Result<String, ApiError> {
+    let shape = Shape::root(&at.body)?;
+    let mut violations = Violations::default();
+    let named = Named::of(&shape, &mut violations)?;
+    let text = violations.required(&shape, "ShardIterator", shape.text("ShardIterator")?).unwrap_or_default();
+    if shape.has("ShardIterator") {
+        violations.length("shardIterator", text, 1..=512);
+    }
+    let limit = shape.integer("Limit")?.unwrap_or(RECORDS_MAX);
+    violations.range("limit", limit, 1..=RECORDS_MAX);
+    violations.finish()?;
+    let invalid = || ApiError::invalid_argument("Invalid ShardIterator.");
+    let (stream, iterator) = iterator::open(text, &at.kinesis().streams).ok_or_else(invalid)?;
+    if stream.region != at.region || (named.is_given() && !Arc::ptr_eq(&named.find(at)?, &stream)) {
+        return Err(invalid());
+    }
+    let now = at.operations.clock.now();
+    if now.since(iterator.issued_at) > LIFETIME {
+        return Err(iterator::expired(iterator.issued_at, now));
+    }
+    let log = at.log(&stream)?.clone();
+    let shard = log.shards().get(iterator.shard).copied();
+    let shard = shard.ok_or_else(|| at.no_shard(&shard_id(iterator.shard), &stream))?;
+    let (bytes_max, _permit) = room(at, iterator.after == log.last())?;
+    let records_max = usize::try_from(limit).unwrap_or(1);
+    let from = log.clone();
+    blocking(move || {
+        let read = read(&from, &shard, iterator.after, (bytes_max, records_max))?;
+        Ok(answer(&read, (&stream, &from), &shard, now))
+    })
+    .await
+}
+
+/// How much may be read, paid for.
+fn room(at: &Request, caught_up: bool) -> Result<(usize, Option<SemaphorePermit<'_>>), ApiError> {
+    if caught_up {
+        return Ok((BYTES_SHORT, None));
+    }
+    for bytes in [BYTES_MAX, BYTES_SHORT] {
+        let cost = u32::try_from(bytes * COST_PER_BYTE).unwrap_or(u32::MAX);
+        if let Ok(permit) = at.operations.budget.try_acquire_many(cost) {
+            return Ok((bytes, Some(permit)));
+        }
+    }
+    Err(ApiError::throughput_exceeded("There is no memory for this read now; try again after a moment."))
+}
+
+/// Begins at the oldest record that is still there if its place was trimmed, also if that happens meanwhile.
+fn read(log: &ShardLog, shard: &Shard, after: Option<Lsn>, limits: (usize, usize)) -> Result<Read, ApiError> {
+    loop {
+        match try_read(log, shard, after.max(floor(shard, log)), limits) {
+            Err(ReadError::Trimmed { .. }) => {}
+            outcome => return outcome.map_err(|error| unreadable(&error)),
+        }
+    }
+}
+
+fn try_read(log: &ShardLog, shard: &Shard, after: Option<Lsn>, limits: (usize, usize)) -> Result<Read, ReadError> {
+    let (bytes_max, records_max) = limits;
+    let mut tail = log.shard_tail(shard.ix, after);
+    let mut read = Read { records: Vec::new(), after, more: false };
+    while let Some(batch) = tail.next(bytes_max, records_max)? {
+        read.after = Some(batch.through);
+        if !batch.records.is_empty() {
+            read.records = batch.records;
+            break;
+        }
+    }
+    // A look ahead tells the end of the shard from records of other shards.
+    while let Some(batch) = tail.next(1, 1)? {
+        read.more = !batch.records.is_empty();
+        if read.more {
+            break;
+        }
+        read.after = Some(batch.through);
+    }
+    Ok(read)
+}
+
+fn answer(read: &Read, (stream, log): (&KinesisStream, &ShardLog), shard: &Shard, now: Timestamp) -> String {
+    let shards = log.shards();
+    // It may have been closed since, and then nothing more can come.
+    let closed = shards.get(shard.ix).and_then(|shard| shard.closed).or(shard.closed);
+    let ended = !read.more && closed.is_some_and(|closed| Lsn::after(read.after) >= closed.before);
+    let next = ShardIterator { shard: shard.ix, after: read.after, issued_at: now };
+    let behind = read.records.last().filter(|_| read.more).map_or(Duration::ZERO, |last| now.since(last.arrived_at));
+    let behind = u64::try_from(behind.as_millis()).unwrap_or(u64::MAX).max(u64::from(read.more));
+    let answer = Answer {
+        records: read.records.iter().map(|record| given(record, shard)).collect(),
+        next_shard_iterator: (!ended).then(|| next.seal(stream, log)),
+        millis_behind_latest: behind,
+        child_shards: ended.then(|| children(shard, &shards)),
+    };
+    serde_json::to_string(&answer).expect("numbers and texts are JSON")
+}
+
+fn given<'a>(record: &'a Record, shard: &Shard) -> Given<'a> {
+    let number = SequenceNumber::new(shard.created_at, shard.ix, record.lsn.get(), record.arrived_at);
+    // Every key came in as JSON text.
+    let key = record.partition_key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
+    Given {
+        sequence_number: number.to_string(),
+        approximate_arrival_timestamp: seconds(record.arrived_at),
+        data: base64_simd::STANDARD.encode_to_string(&record.data),
+        partition_key: key,
+    }
+}
+
+fn children(shard: &Shard, shards: &ShardMap) -> Vec<Value> {
+    let child = |child: &Shard| {
+        let parents: Vec<String> = child.parent.into_iter().chain(child.adjacent_parent).map(shard_id).collect();
+        json!({ "ShardId": shard_id(child.ix), "ParentShards": parents, "HashKeyRange": hash_range(&child.range) })
+    };
+    shards.children(shard.ix).into_iter().filter_map(|ix| shards.get(ix)).map(child).collect()
+}

@@ -1,0 +1,281 @@
+//! PutRecord and PutRecords. All records of a call go to the log as one group member: all are durable or none is, so no entry
+//! of an answer ever fails alone. Which shard takes a record is decided at the commit.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use hydrant_record::{HashKey, NewRecord, Placement, SequenceNumber};
+use hydrant_shardlog::{Appended, ShardLog};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::model::{Named, check_decimal, shard_id};
+use super::{KinesisStream, Request};
+use crate::depth::is_too_deep;
+use crate::sent::{Blobs, Listed, Text, too_long};
+use crate::shape::{Shape, Violations};
+use crate::{ApiError, Refusal, durable};
+
+const RECORDS_MAX: usize = 500;
+/// Of any stream; a stream may allow less.
+const DATA_BYTES_MAX: usize = 10 << 20;
+/// Data and partition keys of one call.
+const CALL_BYTES_MAX: usize = 10 << 20;
+
+#[derive(Debug, Deserialize)]
+struct SentEntry<'a> {
+    #[serde(borrow, rename = "Data")]
+    data: Option<Text<'a>>,
+    #[serde(borrow, rename = "PartitionKey")]
+    key: Option<Text<'a>>,
+    #[serde(borrow, rename = "ExplicitHashKey")]
+    hash: Option<Text<'a>>,
+}
+
+/// Either operation: PutRecord has the members of an entry beside those of the call, and PutRecords a list of entries.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Put<'a> {
+    #[serde(borrow, rename = "StreamName")]
+    name: Option<Text<'a>>,
+    #[serde(borrow, rename = "StreamARN")]
+    arn: Option<Text<'a>>,
+    #[serde(rename = "StreamId")]
+    id: Option<Text<'a>>,
+    #[serde(rename = "DryRun")]
+    dry_run: Option<bool>,
+    #[serde(borrow, rename = "SequenceNumberForOrdering")]
+    ordering: Option<Text<'a>>,
+    #[serde(borrow, rename = "Records")]
+    records: Option<Listed<SentEntry<'a>, RECORDS_MAX>>,
+    #[serde(borrow, rename = "Data")]
+    data: Option<Text<'a>>,
+    #[serde(borrow, rename = "PartitionKey")]
+    key: Option<Text<'a>>,
+    #[serde(borrow, rename = "ExplicitHashKey")]
+    hash: Option<Text<'a>>,
+}
+
+/// Records whose shape is right.
+#[derive(Debug)]
+struct Valid<'a> {
+    name: Option<Cow<'a, str>>,
+    arn: Option<Cow<'a, str>>,
+    ordering: Option<Cow<'a, str>>,
+    records: Vec<NewRecord>,
+}
+
+impl<'a> Put<'a> {
+    /// `None` if the text is no JSON object of the right types; [`mistyped`] then tells which.
+    pub(crate) fn parse(body: &'a [u8]) -> Option<Put<'a>> {
+        if is_too_deep(body) { None } else { sonic_rs::from_slice(body).ok() }
+    }
+
+    /// Validates, stores, and answers once the records are durable.
+    pub(crate) async fn run(self, batch: bool, at: &Request) -> Result<String, ApiError> {
+        if self.dry_run == Some(true) {
+            return Err(ApiError::dry_run());
+        }
+        if self.id.is_some() {
+            return Err(crate::firehose::unsupported("StreamId"));
+        }
+        let Valid { name, arn, ordering, records } = self.validate(batch)?;
+        let stream = Named { name: name.as_deref(), arn: arn.as_deref() }.find(at)?;
+        check_sizes(&records, batch, &stream)?;
+        let log = at.log(&stream)?;
+        if let Some(number) = ordering {
+            check_ordering(&number, log).map_err(|why| {
+                let (name, account) = (&stream.name, at.account());
+                ApiError::invalid_argument(format!(
+                    "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {name} under account {account} \
+                     is invalid {why}"
+                ))
+            })?;
+        }
+        let count = records.len();
+        let appended = durable::store(log, records, &at.operations.counters).await.map_err(|error| {
+            let full = error.reason == Refusal::Overload;
+            let text = || format!("Rate exceeded for stream {} under account {}.", stream.name, at.account());
+            if full { ApiError::throughput_exceeded(text()) } else { error }
+        })?;
+        reply(batch, log, &appended, count)
+    }
+
+    fn validate(self, batch: bool) -> Result<Valid<'a>, ApiError> {
+        let mut violations = Violations::default();
+        let one = SentEntry { data: self.data, key: self.key, hash: self.hash };
+        let entries = match self.records {
+            Some(records) if batch => {
+                violations.count("records", Some(records.count), RECORDS_MAX);
+                records.first
+            }
+            None if batch => {
+                violations.missing("records");
+                Vec::new()
+            }
+            _ => vec![Some(one)],
+        };
+        let at = |index: usize, member: &str| {
+            if batch { format!("records.{}.member.{member}", index + 1) } else { member.to_owned() }
+        };
+        let mut blobs = Blobs::for_texts(entries.iter().flatten().map(|entry| entry.data.as_ref()));
+        let mut keys = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.into_iter().enumerate() {
+            let Some(SentEntry { data, key, hash }) = entry else {
+                violations.missing(&format!("records.{}.member", index + 1));
+                continue;
+            };
+            blobs.push(data.as_ref(), DATA_BYTES_MAX, || at(index, "data"), &mut violations)?;
+            match &key {
+                None => violations.missing(&at(index, "partitionKey")),
+                Some(key) => violations.length(&at(index, "partitionKey"), &key.0, 1..=256),
+            }
+            if let Some(hash) = &hash {
+                check_decimal(&hash.0, 39, &at(index, "explicitHashKey"), &mut violations);
+            }
+            keys.push((key.map_or(Cow::Borrowed(""), |key| key.0), hash.map(|hash| hash.0)));
+        }
+        let [name, arn, ordering] = [self.name, self.arn, self.ordering].map(|text| text.map(|text| text.0));
+        if let Some(number) = &ordering {
+            check_decimal(number, 129, "sequenceNumberForOrdering", &mut violations);
+        }
+        Named { name: name.as_deref(), arn: arn.as_deref() }.check(&mut violations);
+        violations.finish()?;
+        let records =
+            blobs.finish().into_iter().zip(keys).map(|(data, (key, hash))| record(data, &key, hash.as_deref()));
+        Ok(Valid { name, arn, ordering, records: records.collect::<Result<_, _>>()? })
+    }
+}
+
+/// What is wrong with a put that [`Put::parse`] did not understand; `Ok` if nothing is and the text given back reads.
+pub(crate) fn mistyped(value: &Value) -> Result<Vec<u8>, ApiError> {
+    let root = Shape::root(value)?;
+    for member in ["StreamName", "StreamARN", "SequenceNumberForOrdering"] {
+        root.text(member)?;
+    }
+    root.flag("DryRun")?;
+    for entry in root.parts("Records")?.into_iter().chain([root]) {
+        entry.text("PartitionKey")?;
+        entry.text("ExplicitHashKey")?;
+        if let Some(data) = entry.get("Data").filter(|data| !data.is_string()) {
+            let found = if data.is_number() { "NUMBER_VALUE" } else { "a value that is no string" };
+            return Err(ApiError::serialization(format!("{found} can not be converted to a Blob")));
+        }
+    }
+    Ok(serde_json::to_vec(value).expect("a JSON value has text keys"))
+}
+
+fn record(data: Bytes, key: &str, hash: Option<&str>) -> Result<NewRecord, ApiError> {
+    let placed = match hash {
+        None => HashKey::of_partition_key(key.as_bytes()),
+        Some(hash) => hash.parse().map_err(|_| {
+            ApiError::invalid_argument(format!(
+                "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {hash}"
+            ))
+        })?,
+    };
+    let key = Some(Bytes::copy_from_slice(key.as_bytes()));
+    Ok(NewRecord { placement: Placement::Hash(placed), partition_key: key, data })
+}
+
+fn check_sizes(records: &[NewRecord], batch: bool, stream: &KinesisStream) -> Result<(), ApiError> {
+    let most = stream.settings().record_kib_max as usize * 1024;
+    let mut violations = Violations::default();
+    let mut bytes = 0;
+    for (index, record) in records.iter().enumerate() {
+        bytes += record.data.len() + record.partition_key.as_ref().map_or(0, Bytes::len);
+        if record.data.len() > most {
+            let at = if batch { format!("records.{}.member.data", index + 1) } else { "data".to_owned() };
+            too_long(record.data.len(), most, &at, &mut violations);
+        }
+    }
+    violations.finish()?;
+    if batch && bytes > CALL_BYTES_MAX {
+        return Err(ApiError::invalid_argument("Records size exceeds 10 MB limit"));
+    }
+    Ok(())
+}
+
+/// Every number that a record gets is above all that were given out before, so the one to exceed must be one of those.
+fn check_ordering(number: &str, log: &ShardLog) -> Result<(), &'static str> {
+    const STRANGE: &str = "because it did not come from this stream.";
+    let number: SequenceNumber = number.parse().map_err(|_| STRANGE)?;
+    let shards = log.shards();
+    let ours = shards
+        .get(number.shard())
+        .is_none_or(|shard| shard.created_at.as_millis() / 1000 == number.shard_created_secs());
+    let ahead = number.lsn().is_some_and(|lsn| Some(lsn) > log.last());
+    if ours && !ahead { Ok(()) } else { Err(STRANGE) }
+}
+
+fn reply(batch: bool, log: &ShardLog, appended: &Appended, count: usize) -> Result<String, ApiError> {
+    let shards = log.shards();
+    let entry = |index: usize| {
+        let (ix, lsn) = appended.place(index);
+        let shard = shards.get(ix)?;
+        let number = SequenceNumber::new(shard.created_at, ix, lsn.get(), appended.arrived_at);
+        Some(format!(r#"{{"SequenceNumber":"{number}","ShardId":"{}"}}"#, shard_id(ix)))
+    };
+    let entries: Option<Vec<String>> = (0..count).map(entry).collect();
+    let entries =
+        entries.ok_or_else(|| ApiError::internal("the shard of a stored record has expired already"))?.join(",");
+    Ok(if batch { format!(r#"{{"FailedRecordCount":0,"Records":[{entries}]}}"#) } else { entries })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid(batch: bool, body: &str) -> Result<Valid<'_>, ApiError> {
+        match Put::parse(body.as_bytes()) {
+            Some(put) => put.validate(batch),
+            None => Err(mistyped(&serde_json::from_str(body).unwrap()).unwrap_err()),
+        }
+    }
+
+    #[test]
+    fn a_record_is_placed_by_its_key_or_by_the_hash_given() {
+        let body = r#"{"StreamName":"s","Records":[{"Data":"aGk=","PartitionKey":"user-42"},
+            {"Data":"","PartitionKey":"a","ExplicitHashKey":"7"}]}"#;
+        let records = valid(true, body).unwrap().records;
+        let hash = HashKey(157_107_139_746_365_290_205_026_809_710_278_036_035);
+        assert_eq!(records[0].placement, Placement::Hash(hash));
+        assert_eq!(
+            (records[0].data.as_ref(), records[0].partition_key.as_deref()),
+            (&b"hi"[..], Some(&b"user-42"[..]))
+        );
+        assert_eq!(records[1].placement, Placement::Hash(HashKey(7)));
+        let one = valid(false, r#"{"StreamName":"s","Data":"aGk=","PartitionKey":"k"}"#).unwrap();
+        assert_eq!((one.records.len(), one.name.as_deref()), (1, Some("s")));
+    }
+
+    #[test]
+    fn broken_constraints_are_listed_with_their_places() {
+        let error =
+            valid(true, r#"{"StreamName":"a b","Records":[{"Data":"","PartitionKey":""},null,{}]}"#).unwrap_err();
+        assert_eq!(error.code, "ValidationException");
+        for at in ["records.1.member.partitionKey", "records.2.member'", "records.3.member.data", "'streamName'"] {
+            assert!(error.message.contains(at), "{at}: {}", error.message);
+        }
+        let many =
+            format!(r#"{{"StreamName":"s","Records":[{}]}}"#, vec![r#"{"Data":"","PartitionKey":"k"}"#; 501].join(","));
+        assert!(valid(true, &many).unwrap_err().message.ends_with("less than or equal to 500"));
+        for hash in ["01", "-1", "x", &"9".repeat(40)] {
+            let body = format!(r#"{{"StreamName":"s","Data":"","PartitionKey":"k","ExplicitHashKey":"{hash}"}}"#);
+            assert_eq!(valid(false, &body).unwrap_err().code, "ValidationException", "{hash}");
+        }
+        let body =
+            format!(r#"{{"StreamName":"s","Data":"","PartitionKey":"k","ExplicitHashKey":"{}"}}"#, "9".repeat(39));
+        assert_eq!(valid(false, &body).unwrap_err().code, "InvalidArgumentException");
+    }
+
+    #[test]
+    fn wrong_types_are_serialization_exceptions() {
+        for body in [r#"{"StreamName":1}"#, r#"{"Records":{}}"#, r#"{"Records":[{"Data":7}]}"#, r#"{"Data":"a"}"#] {
+            assert_eq!(
+                valid(true, body).err().or_else(|| valid(false, body).err()).unwrap().code,
+                "SerializationException",
+                "{body}"
+            );
+        }
+    }
+}

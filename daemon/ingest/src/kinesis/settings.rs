@@ -1,0 +1,137 @@
+//! What may change about a stream beside its shards: how long records are kept, and tags.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::model::{Named, refused};
+use super::streams::page;
+use super::{KinesisStream, Request};
+use crate::shape::{Shape, Violations};
+use crate::{ApiError, KinesisSettings, StoredStatus};
+
+const HOURS_MIN: i64 = 24;
+const HOURS_MAX: i64 = 8760;
+/// The shape allows more, and the quota is what counts.
+const TAGS_IN_SHAPE: usize = 200;
+const TAGS_MAX: usize = 50;
+
+pub(super) async fn retention(increase: bool, at: &Request) -> Result<String, ApiError> {
+    let shape = Shape::root(&at.body)?;
+    let mut violations = Violations::default();
+    let named = Named::of(&shape, &mut violations)?;
+    let hours = shape.integer("RetentionPeriodHours")?;
+    let hours = violations.required(&shape, "RetentionPeriodHours", hours).unwrap_or_default();
+    violations.finish()?;
+    let stream = named.find(at)?;
+    let name = &stream.name;
+    if !(HOURS_MIN..=HOURS_MAX).contains(&hours) {
+        return Err(ApiError::invalid_argument(format!(
+            "RetentionPeriodHours must be from {HOURS_MIN} to {HOURS_MAX}, got {hours}."
+        )));
+    }
+    change(&stream, at, |settings| {
+        let now = i64::from(settings.retention_hours);
+        if (increase && hours <= now) || (!increase && hours >= now) {
+            let wanted = if increase { "longer" } else { "shorter" };
+            return Err(ApiError::invalid_argument(format!(
+                "Requested retention period ({hours} hours) for stream {name} must be {wanted} than the current one ({now} hours)."
+            )));
+        }
+        settings.retention_hours = u32::try_from(hours).unwrap_or(settings.retention_hours);
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn add_tags(at: &Request) -> Result<String, ApiError> {
+    let shape = Shape::root(&at.body)?;
+    let mut violations = Violations::default();
+    let named = Named::of(&shape, &mut violations)?;
+    let added = tags(&shape, "Tags", &mut violations)?;
+    if added.is_empty() {
+        violations.missing("tags");
+    }
+    violations.finish()?;
+    let stream = named.find(at)?;
+    change(&stream, at, |settings| {
+        settings.tags.extend(added);
+        check_tag_count(&settings.tags)
+    })
+    .await
+}
+
+pub(super) async fn remove_tags(at: &Request) -> Result<String, ApiError> {
+    let shape = Shape::root(&at.body)?;
+    let mut violations = Violations::default();
+    let named = Named::of(&shape, &mut violations)?;
+    let list = shape.get("TagKeys");
+    let keys: Option<Vec<&str>> = match list.map(Value::as_array) {
+        Some(None) => return Err(ApiError::serialization("Expected list or null")),
+        Some(Some(list)) => Some(list.iter().filter_map(Value::as_str).collect()),
+        None => None,
+    };
+    violations.count("tagKeys", keys.as_ref().map(Vec::len), TAGS_MAX);
+    violations.finish()?;
+    let stream = named.find(at)?;
+    change(&stream, at, |settings| {
+        settings.tags.retain(|key, _| !keys.iter().flatten().any(|removed| removed == key));
+        Ok(())
+    })
+    .await
+}
+
+pub(super) fn list_tags(at: &Request) -> Result<String, ApiError> {
+    let shape = Shape::root(&at.body)?;
+    let mut violations = Violations::default();
+    let named = Named::of(&shape, &mut violations)?;
+    let limit = page(&shape, "Limit", TAGS_MAX, &mut violations)?;
+    let start = shape.text("ExclusiveStartTagKey")?;
+    violations.finish()?;
+    let all = named.find(at)?.settings().tags;
+    let left: Vec<_> = all.iter().filter(|(key, _)| start.is_none_or(|start| key.as_str() > start)).collect();
+    let tag = |(key, value): &(&String, &String)| json!({ "Key": key, "Value": value });
+    let shown: Vec<Value> = left.iter().take(limit).map(tag).collect();
+    Ok(json!({ "Tags": shown, "HasMoreTags": left.len() > limit }).to_string())
+}
+
+/// A map of tags; empty if it is absent.
+pub(super) fn tags(
+    shape: &Shape<'_>,
+    member: &str,
+    violations: &mut Violations,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut tags = BTreeMap::new();
+    let Some(part) = shape.part(member)? else { return Ok(tags) };
+    for key in part.names() {
+        let value = part.text(key)?.unwrap_or_default();
+        violations.length("tags.key", key, 1..=128);
+        violations.length("tags.value", value, 0..=256);
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+    if tags.len() > TAGS_IN_SHAPE {
+        violations.count("tags", Some(tags.len()), TAGS_IN_SHAPE);
+    }
+    Ok(tags)
+}
+
+pub(super) fn check_tag_count(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    if tags.len() <= TAGS_MAX {
+        return Ok(());
+    }
+    Err(ApiError::invalid_argument(format!("A stream has at most {TAGS_MAX} tags, this would make {}.", tags.len())))
+}
+
+/// Durable when it returns, and seen by others only then.
+async fn change(
+    stream: &KinesisStream,
+    at: &Request,
+    edit: impl FnOnce(&mut KinesisSettings) -> Result<(), ApiError>,
+) -> Result<String, ApiError> {
+    let _changing = stream.begin_change().ok_or_else(|| at.not_active(stream))?;
+    let mut settings = stream.settings();
+    edit(&mut settings)?;
+    at.kinesis().plane.store(stream.stored(StoredStatus::Active, settings.clone())).await.map_err(refused)?;
+    stream.set_settings(settings);
+    Ok(String::new())
+}

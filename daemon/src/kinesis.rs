@@ -1,0 +1,166 @@
+//! The Kinesis streams of the data directory: each is a log below `streams/` and an entry of the catalog.
+//!
+//! Invariant: a stream is in the catalog before it has files, and its files are gone before it leaves the catalog.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use hydrant_disk::create_dir_durable;
+use hydrant_ingest::{
+    CatalogError, ControlError, Kinesis, KinesisPlane, KinesisStream, KinesisStreams, StoredKinesis, StoredStatus,
+};
+use hydrant_record::{StreamId, Timestamp};
+use hydrant_shardlog::{Clock as _, Expendable, Limits, OpenError, Progress, ShardLog, SystemClock};
+
+use crate::control::{blocking, unavailable};
+use crate::engine::{Engine, exit_of_log};
+use crate::exit::{Exit, Failure, chain};
+
+/// How often records that are too old are looked for.
+const EXPIRY_BEAT: Duration = Duration::from_secs(60);
+const HOUR_MS: u64 = 3_600_000;
+
+/// The open logs of all Kinesis streams, with the names of those.
+#[derive(Debug, Default)]
+pub(crate) struct Logs(RwLock<BTreeMap<StreamId, (String, ShardLog)>>);
+
+impl Logs {
+    /// A stream whose log takes no more records, and why.
+    pub(crate) fn failed(&self) -> Option<(String, Arc<io::Error>)> {
+        self.read().values().find_map(|(name, log)| Some((format!("Kinesis stream `{name}`"), log.poisoned()?)))
+    }
+
+    /// How far each log is with what it stores now.
+    pub(crate) fn progress(&self) -> Vec<(StreamId, String, Progress)> {
+        self.read().iter().map(|(id, (name, log))| (*id, name.clone(), log.progress())).collect()
+    }
+
+    /// For closing them.
+    pub(crate) fn take_all(&self) -> Vec<ShardLog> {
+        std::mem::take(&mut *self.write()).into_values().map(|(_, log)| log).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<StreamId, (String, ShardLog)>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<StreamId, (String, ShardLog)>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens every Kinesis stream of the catalog, and finishes deletions that were cut off. Blocks.
+pub(crate) fn open_all(engine: &Arc<Engine>) -> Result<Kinesis, Failure> {
+    let streams = Arc::new(KinesisStreams::new());
+    for stored in engine.catalog.kinesis_streams() {
+        if stored.status == StoredStatus::Deleting {
+            engine.store.remove_stream_dirs(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;
+            engine.catalog.remove_kinesis(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;
+            tracing::info!(stream = stored.name, "the deletion of the Kinesis stream is finished");
+            continue;
+        }
+        let log = open(engine, &stored).map_err(|error| {
+            let failure =
+                Failure::new(exit_of_log(&error), format!("Kinesis stream `{}`: {}", stored.name, chain(&error)));
+            match error {
+                OpenError::Corrupt { .. } | OpenError::Unsupported { .. } => {
+                    failure.hint("restore the data directory from a backup; nothing was changed")
+                }
+                OpenError::Io { .. } => failure,
+            }
+        })?;
+        streams.insert(KinesisStream::active(stored, log));
+    }
+    Ok(Kinesis { streams, plane: Arc::new(Plane { engine: Arc::clone(engine) }) })
+}
+
+fn open(engine: &Engine, stored: &StoredKinesis) -> Result<ShardLog, OpenError> {
+    let (disk, dir) = (engine.store.disk(), engine.store.log_dir(stored.id));
+    create_dir_durable(&*disk, &dir).map_err(|source| OpenError::Io { path: dir.clone(), source })?;
+    let mut options = engine.kinesis_options();
+    options.shards = stored.shards;
+    let (log, recovery) = ShardLog::open(disk, &dir, options)?;
+    if !recovery.clean {
+        tracing::info!(
+            stream = stored.name,
+            torn_bytes = recovery.torn_bytes,
+            "the last stop was not clean; every acked record is there"
+        );
+    }
+    engine.kinesis.write().insert(stored.id, (stored.name.clone(), log.clone()));
+    Ok(log)
+}
+
+/// Lets records go that are older than their stream keeps them. Runs until it is dropped.
+pub(crate) async fn expire(streams: Arc<KinesisStreams>) {
+    let mut beat = tokio::time::interval(EXPIRY_BEAT);
+    loop {
+        beat.tick().await;
+        for stream in streams.all() {
+            let Some(log) = stream.log().cloned() else { continue };
+            let kept = u64::from(stream.settings().retention_hours) * HOUR_MS;
+            let before = Timestamp::from_millis(SystemClock.now().as_millis().saturating_sub(kept));
+            let limits = Limits { before: Some(before), bytes_max: None };
+            // On Kinesis records go when their time is over, whether or not somebody has read them.
+            let expired = tokio::task::spawn_blocking(move || log.expire(&limits, Expendable::All)).await;
+            match expired {
+                Ok(Ok(None)) | Err(_) => {}
+                Ok(Ok(Some(gone))) => tracing::info!(
+                    stream = stream.name(),
+                    first = gone.first.get(),
+                    last = gone.last.get(),
+                    "records that were older than the retention period were removed"
+                ),
+                Ok(Err(error)) => tracing::warn!(stream = stream.name(), %error, "old records could not be removed"),
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Plane {
+    engine: Arc<Engine>,
+}
+
+impl KinesisPlane for Plane {
+    fn create(&self, new: StoredKinesis) -> BoxFuture<'_, Result<ShardLog, ControlError>> {
+        let engine = Arc::clone(&self.engine);
+        blocking(move || create(&engine, &new)).boxed()
+    }
+
+    fn store(&self, changed: StoredKinesis) -> BoxFuture<'_, Result<(), ControlError>> {
+        let engine = Arc::clone(&self.engine);
+        blocking(move || engine.catalog.update_kinesis(changed).map_err(|error| unavailable(&error))).boxed()
+    }
+
+    fn remove(&self, id: StreamId) -> BoxFuture<'_, Result<(), ControlError>> {
+        let engine = Arc::clone(&self.engine);
+        blocking(move || {
+            let log = engine.kinesis.write().remove(&id);
+            if let Some(Err(error)) = log.map(|(_, log)| log.close()) {
+                tracing::debug!(%error, "a log that is to be removed was not closed cleanly");
+            }
+            engine.store.remove_stream_dirs(id).map_err(|error| unavailable(&error))?;
+            engine.catalog.remove_kinesis(id).map_err(|error| unavailable(&error))
+        })
+        .boxed()
+    }
+}
+
+fn create(engine: &Engine, new: &StoredKinesis) -> Result<ShardLog, ControlError> {
+    engine.catalog.insert_kinesis(new.clone()).map_err(|error| match error {
+        CatalogError::TooMany => ControlError::LimitExceeded(error.to_string()),
+        error => unavailable(&error),
+    })?;
+    open(engine, new).map_err(|error| {
+        let undone = engine.store.remove_stream_dirs(new.id).map_err(|error| error.to_string());
+        let undone = undone.and_then(|()| engine.catalog.remove_kinesis(new.id).map_err(|error| error.to_string()));
+        if let Err(undo) = undone {
+            tracing::error!("a creation failed and could not be undone: {undo}");
+        }
+        unavailable(&error)
+    })
+}
