@@ -103,7 +103,8 @@ impl Catalog {
     pub fn update_kinesis(&self, stream: StoredKinesis) -> Result<(), CatalogError> {
         self.change(|Streams { kinesis, .. }| {
             let known = kinesis.iter_mut().find(|known| known.id == stream.id);
-            *known.ok_or(CatalogError::NotFound(stream.id))? = stream;
+            let known = known.ok_or(CatalogError::NotFound(stream.id))?;
+            *known = stream;
             Ok(())
         })
     }
