@@ -139,6 +139,7 @@ impl Engine {
             config,
             store,
             catalog,
+            kinesis: kinesis::Logs::default(),
             host,
             cpu,
             logs,

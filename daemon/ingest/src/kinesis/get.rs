@@ -116,7 +116,9 @@ fn try_read(log: &ShardLog, shard: &Shard, after: Option<Lsn>, limits: (usize, u
     let (bytes_max, records_max) = limits;
     let mut tail = log.shard_tail(shard.ix, after);
     let mut read = Read { records: Vec::new(), after, more: false };
-    while let Some(batch) = tail.next(bytes_max, records_max)? {
+    while !is_end(shard, read.after)
+        && let Some(batch) = tail.next(bytes_max, records_max)?
+    {
         read.after = Some(batch.through);
         if !batch.records.is_empty() {
             read.records = batch.records;
@@ -124,21 +126,27 @@ fn try_read(log: &ShardLog, shard: &Shard, after: Option<Lsn>, limits: (usize, u
         }
     }
     // A look ahead tells the end of the shard from records of other shards.
-    while let Some(batch) = tail.next(1, 1)? {
+    while !read.more
+        && !is_end(shard, read.after)
+        && let Some(batch) = tail.next(1, 1)?
+    {
         read.more = !batch.records.is_empty();
-        if read.more {
-            break;
+        if !read.more {
+            read.after = Some(batch.through);
         }
-        read.after = Some(batch.through);
     }
     Ok(read)
+}
+
+/// A closed shard has no records behind this place.
+fn is_end(shard: &Shard, after: Option<Lsn>) -> bool {
+    shard.closed.is_some_and(|closed| Lsn::after(after) >= closed.before)
 }
 
 fn answer(read: &Read, (stream, log): (&KinesisStream, &ShardLog), shard: &Shard, now: Timestamp) -> String {
     let shards = log.shards();
     // It may have been closed since, and then nothing more can come.
-    let closed = shards.get(shard.ix).and_then(|shard| shard.closed).or(shard.closed);
-    let ended = !read.more && closed.is_some_and(|closed| Lsn::after(read.after) >= closed.before);
+    let ended = !read.more && is_end(shards.get(shard.ix).unwrap_or(shard), read.after);
     let next = ShardIterator { shard: shard.ix, after: read.after, issued_at: now };
     let behind = read.records.last().filter(|_| read.more).map_or(Duration::ZERO, |last| now.since(last.arrived_at));
     let behind = u64::try_from(behind.as_millis()).unwrap_or(u64::MAX).max(u64::from(read.more));

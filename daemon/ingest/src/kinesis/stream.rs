@@ -54,6 +54,14 @@ impl Drop for Changing<'_> {
     }
 }
 
+impl Changing<'_> {
+    /// There is no way back.
+    pub(crate) fn end_in_deletion(self) {
+        self.0.status.store(Status::Deleting as u8, Ordering::Release);
+        std::mem::forget(self);
+    }
+}
+
 impl Status {
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -8,7 +8,6 @@ use hydrant_shardlog::ShardMap;
 use serde_json::{Value, json};
 
 use super::model::{self, Named, check_name, parse_shard_id, refused, required_id, seconds};
-use super::stream::Status;
 use super::{KinesisStream, Request, settings};
 use crate::shape::{Shape, Violations};
 use crate::{ApiError, KinesisSettings, KinesisStreams, StoredKinesis, StoredStatus, StreamMode};
@@ -152,11 +151,9 @@ pub(super) async fn delete(at: &Request) -> Result<String, ApiError> {
     let changing = stream.begin_change().ok_or_else(|| at.not_active(&stream))?;
     let gone = stream.stored(StoredStatus::Deleting, stream.settings());
     at.kinesis().plane.store(gone).await.map_err(refused)?;
-    drop(changing);
-    if stream.change(Status::Active, Status::Deleting) {
-        tracing::info!(stream = stream.name, region = at.region, "deleting a Kinesis stream");
-        tokio::spawn(finish_delete(Arc::clone(&stream), at.clone()));
-    }
+    changing.end_in_deletion();
+    tracing::info!(stream = stream.name, region = at.region, "deleting a Kinesis stream");
+    tokio::spawn(finish_delete(Arc::clone(&stream), at.clone()));
     Ok(String::new())
 }
 
