@@ -270,12 +270,14 @@ mod tests {
 
     #[test]
     fn wrong_types_are_serialization_exceptions() {
-        for body in [r#"{"StreamName":1}"#, r#"{"Records":{}}"#, r#"{"Records":[{"Data":7}]}"#, r#"{"Data":"a"}"#] {
-            assert_eq!(
-                valid(true, body).err().or_else(|| valid(false, body).err()).unwrap().code,
-                "SerializationException",
-                "{body}"
-            );
+        let wrong = [
+            (true, r#"{"StreamName":1}"#),
+            (true, r#"{"Records":{}}"#),
+            (true, r#"{"Records":[{"Data":7}]}"#),
+            (false, r#"{"Data":"a"}"#),
+        ];
+        for (batch, body) in wrong {
+            assert_eq!(valid(batch, body).unwrap_err().code, "SerializationException", "{body}");
         }
     }
 }
