@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use hydrant_disk::create_dir_durable;
@@ -13,14 +12,12 @@ use hydrant_ingest::{
     CatalogError, ControlError, Kinesis, KinesisPlane, KinesisStream, KinesisStreams, StoredKinesis, StoredStatus,
 };
 use hydrant_record::{StreamId, Timestamp};
-use hydrant_shardlog::{Clock as _, Expendable, Limits, OpenError, Progress, ShardLog, SystemClock};
+use hydrant_shardlog::{Expendable, Limits, OpenError, Progress, ShardLog};
 
 use crate::control::{blocking, unavailable};
 use crate::engine::{Engine, exit_of_log};
 use crate::exit::{Exit, Failure, chain};
 
-/// How often records that are too old are looked for.
-const EXPIRY_BEAT: Duration = Duration::from_secs(60);
 const HOUR_MS: u64 = 3_600_000;
 
 /// The open logs of all Kinesis streams, with the names of those.
@@ -36,6 +33,10 @@ impl Logs {
     /// How far each log is with what it stores now.
     pub(crate) fn progress(&self) -> Vec<(StreamId, String, Progress)> {
         self.read().iter().map(|(id, (name, log))| (*id, name.clone(), log.progress())).collect()
+    }
+
+    fn log(&self, id: StreamId) -> Option<ShardLog> {
+        self.read().get(&id).map(|(_, log)| log.clone())
     }
 
     /// For closing them.
@@ -94,28 +95,22 @@ fn open(engine: &Engine, stored: &StoredKinesis) -> Result<ShardLog, OpenError> 
     Ok(log)
 }
 
-/// Lets records go that are older than their stream keeps them. Runs until it is dropped.
-pub(crate) async fn expire(streams: Arc<KinesisStreams>) {
-    let mut beat = tokio::time::interval(EXPIRY_BEAT);
-    loop {
-        beat.tick().await;
-        for stream in streams.all() {
-            let Some(log) = stream.log().cloned() else { continue };
-            let kept = u64::from(stream.settings().retention_hours) * HOUR_MS;
-            let before = Timestamp::from_millis(SystemClock.now().as_millis().saturating_sub(kept));
-            let limits = Limits { before: Some(before), bytes_max: None };
-            // On Kinesis records go when their time is over, whether or not somebody has read them.
-            let expired = tokio::task::spawn_blocking(move || log.expire(&limits, Expendable::All)).await;
-            match expired {
-                Ok(Ok(None)) | Err(_) => {}
-                Ok(Ok(Some(gone))) => tracing::info!(
-                    stream = stream.name(),
-                    first = gone.first.get(),
-                    last = gone.last.get(),
-                    "records that were older than the retention period were removed"
-                ),
-                Ok(Err(error)) => tracing::warn!(stream = stream.name(), %error, "old records could not be removed"),
-            }
+/// Lets records go that are older than their stream keeps them, whether or not somebody has read them. `now` is a time that
+/// is believed. Blocks.
+pub(crate) fn expire(engine: &Engine, now: Timestamp) {
+    for stream in engine.catalog.kinesis_streams() {
+        let Some(log) = engine.kinesis.log(stream.id) else { continue };
+        let kept = u64::from(stream.settings.retention_hours) * HOUR_MS;
+        let before = Timestamp::from_millis(now.as_millis().saturating_sub(kept));
+        match log.expire(&Limits { before: Some(before), bytes_max: None }, Expendable::All) {
+            Ok(None) => {}
+            Ok(Some(gone)) => tracing::info!(
+                stream = stream.name,
+                first = gone.first.get(),
+                last = gone.last.get(),
+                "records that were older than the retention period were removed"
+            ),
+            Err(error) => tracing::warn!(stream = stream.name, %error, "old records could not be removed"),
         }
     }
 }

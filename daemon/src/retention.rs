@@ -11,6 +11,7 @@ use hydrant_shardlog::{Clock as _, ClockGuard, Look, SystemClock, Trust};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::engine::Engine;
+use crate::kinesis;
 
 const BEAT: Duration = Duration::from_secs(60);
 /// systemd-timesyncd makes it once it has set the clock. Other time services leave no such trace: after an hour the clock
@@ -31,7 +32,13 @@ pub(crate) async fn keep(engine: &Arc<Engine>) -> Infallible {
             tell(trust);
         }
         let (engine, now) = (Arc::clone(engine), (trust == Trust::Believed).then_some(look.wall));
-        if let Err(panicked) = tokio::task::spawn_blocking(move || engine.tend_logs(now)).await {
+        let tending = tokio::task::spawn_blocking(move || {
+            engine.tend_logs(now);
+            if let Some(now) = now {
+                kinesis::expire(&engine, now);
+            }
+        });
+        if let Err(panicked) = tending.await {
             tracing::error!("tending the logs failed: {panicked}");
         }
     }

@@ -71,7 +71,6 @@ impl Daemon {
         let (engine, registry, kinesis) = opened.await.map_err(|error| Failure::of(Exit::Runtime, &error))??;
 
         let counters = Arc::new(Counters::default());
-        let streams = Arc::clone(&kinesis.streams);
         let front = front(&engine, registry, kinesis, Arc::clone(&counters));
         let server = Server::bind(api, front).await.map_err(|error| cannot_listen("api", api, &error))?;
         let stop = CancellationToken::new();
@@ -81,7 +80,6 @@ impl Daemon {
         let (api, admin_address) = (server.local_addr(), admin.local_addr());
 
         let serving = tokio::spawn(server.serve(stop.clone().cancelled_owned()));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(kinesis::expire(streams)));
         let administering = tokio::spawn(admin.serve());
         tracing::info!(%api, admin = %admin_address, "ready");
         Ok(Daemon { api, engine, stop, serving, administering, broken })
