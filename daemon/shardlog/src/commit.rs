@@ -28,7 +28,7 @@ fn commit(log: &Arc<Shared>) {
     match group {
         Group::Appends(members, waiters) => {
             let result = usable(log).and_then(|()| store(log, &members, roll));
-            log.state().queued_bytes -= bytes;
+            ended(log, bytes);
             match result {
                 Ok(appended) => waiters.into_iter().zip(appended).for_each(|(done, one)| complete(done, Ok(one))),
                 Err(error) => waiters.into_iter().for_each(|done| complete(done, Err(error.clone()))),
@@ -37,18 +37,17 @@ fn commit(log: &Arc<Shared>) {
         }
         Group::Reshard(change, done) => {
             let result = usable(log).map_err(ReshardError::from).and_then(|()| reshard(log, &change));
-            log.state().queued_bytes -= bytes;
+            ended(log, bytes);
             let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
         }
         Group::Restart(done) => {
             let result = usable(log).and_then(|()| restart(log));
-            log.state().queued_bytes -= bytes;
+            ended(log, bytes);
             let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
         }
     }
     guard.disarm();
     let mut state = log.state();
-    state.commits += 1;
     if state.queue.is_empty() {
         state.committing = false;
         log.idle.notify_all();
@@ -56,6 +55,13 @@ fn commit(log: &Arc<Shared>) {
         drop(state);
         schedule(log);
     }
+}
+
+/// A group is counted before anybody hears of its end.
+fn ended(log: &Shared, bytes: u64) {
+    let mut state = log.state();
+    state.queued_bytes -= bytes;
+    state.commits += 1;
 }
 
 /// What one sync makes durable.
