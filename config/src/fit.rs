@@ -3,18 +3,27 @@
 use std::collections::BTreeSet;
 
 use crate::KeySource;
-use crate::model::{DeliveryStream, DeliveryStreamSpec, Destination, SpecProblem};
+use crate::destination::{BackupRecords, Destination, ObjectStore, Place};
+use crate::model::{DeliveryStream, DeliveryStreamSpec, Format, SpecProblem};
+use crate::quantity::show_size;
 
 /// As at AWS.
 const JQ_KEYS_MAX: usize = 50;
+/// Of a request that is cut by the buffer's size, as at AWS.
+const REQUEST_BYTES_MAX: u64 = 64 << 20;
 
 impl DeliveryStream {
     /// Everything that does not fit, or the delivery stream.
     ///
     /// Keys and prefix must agree: a key that the prefix asks for comes from jq or from a plugin, every jq key stands in
-    /// the prefix, and partitioning without a key in the prefix would do nothing.
+    /// the prefix, and partitioning without a key in the prefix would do nothing. A destination that takes requests has a
+    /// backup for what it refuses, and neither partitions nor columns.
     pub fn new(spec: DeliveryStreamSpec) -> Result<DeliveryStream, Vec<SpecProblem>> {
-        let problems: Vec<SpecProblem> = [missing_keys(&spec), unused_keys(&spec), expiry(&spec)].concat();
+        let keys = match &spec.destination {
+            Destination::Objects(store) => [missing_keys(&spec, store), unused_keys(&spec, store)].concat(),
+            _ => requests(&spec),
+        };
+        let problems: Vec<SpecProblem> = [keys, backup(&spec), expiry(&spec)].concat();
         if problems.is_empty() { Ok(DeliveryStream(spec)) } else { Err(problems) }
     }
 
@@ -26,9 +35,9 @@ impl DeliveryStream {
 }
 
 /// Keys of the prefix that nothing gives.
-fn missing_keys(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
-    let wanted = spec.destination.naming().prefix.keys();
-    let path = prefix_path(&spec.destination);
+fn missing_keys(spec: &DeliveryStreamSpec, store: &ObjectStore) -> Vec<SpecProblem> {
+    let wanted = store.naming.prefix.keys();
+    let path = prefix_path(&store.place);
     if spec.partitioning.is_none() && !wanted.is_empty() {
         let message = "the prefix asks for partition keys, but dynamic partitioning is off".to_owned();
         return vec![SpecProblem { path, message, hint: Some("add `partitioning`".to_owned()) }];
@@ -53,9 +62,9 @@ fn missing_keys(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
 }
 
 /// Keys that the prefix does not ask for.
-fn unused_keys(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
+fn unused_keys(spec: &DeliveryStreamSpec, store: &ObjectStore) -> Vec<SpecProblem> {
     let Some(partitioning) = &spec.partitioning else { return Vec::new() };
-    let wanted = spec.destination.naming().prefix.keys();
+    let wanted = store.naming.prefix.keys();
     let given = jq_names(spec);
     let mut problems = Vec::new();
     for key in &given {
@@ -73,7 +82,7 @@ fn unused_keys(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
     }
     if wanted.is_empty() && partitioning.jq.is_none() {
         problems.push(SpecProblem {
-            path: prefix_path(&spec.destination),
+            path: prefix_path(&store.place),
             message: "dynamic partitioning is on, but the prefix asks for no partition key".to_owned(),
             hint: Some("put `!{partitionKeyFromLambda:key}` into the prefix, or remove `partitioning`".to_owned()),
         });
@@ -97,9 +106,62 @@ fn jq_names(spec: &DeliveryStreamSpec) -> BTreeSet<&str> {
     jq.map(|jq| jq.names().iter().map(String::as_str).collect()).unwrap_or_default()
 }
 
-fn prefix_path(destination: &Destination) -> &'static str {
-    match destination {
-        Destination::File { .. } => "destination.file.prefix",
-        Destination::S3 { .. } => "destination.s3.prefix",
+fn prefix_path(place: &Place) -> &'static str {
+    match place {
+        Place::File { .. } => "destination.file.prefix",
+        Place::S3 { .. } => "destination.s3.prefix",
     }
+}
+
+/// What objects have and requests have not.
+fn requests(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
+    let kind = spec.destination.kind();
+    let mut problems = Vec::new();
+    let mut problem = |path, message: String, hint: &str| {
+        problems.push(SpecProblem { path, message, hint: Some(hint.to_owned()) });
+    };
+    if spec.partitioning.is_some() {
+        let message = format!("only objects are partitioned, and `{kind}` takes requests");
+        problem("partitioning", message, "remove `partitioning`");
+    }
+    if matches!(spec.format, Format::Parquet(_)) {
+        let message = format!("only objects can be Parquet, and `{kind}` takes requests");
+        problem("format.parquet", message, "remove `format`");
+    }
+    let cut_by_size = !matches!(spec.destination, Destination::OpenSearch(_));
+    if cut_by_size && spec.buffering.size > REQUEST_BYTES_MAX {
+        let (got, max) = (show_size(spec.buffering.size), show_size(REQUEST_BYTES_MAX));
+        let message = format!("must be 1 MiB to {max} with `{kind}`, got {got}");
+        problem("buffering.size", message, "it is the size of one request there; 5 MiB is the default");
+    }
+    if !cut_by_size && spec.processing.append_delimiter {
+        let message = format!("`{kind}` takes documents, which have no delimiters");
+        problem("processing.append_delimiter", message, "remove the key");
+    }
+    if spec.backup.is_none() {
+        let message = format!("is missing: what `{kind}` refuses must go somewhere");
+        problem("backup", message, "add `backup: { s3: { bucket: … } }` or `backup: { file: { directory: … } }`");
+    }
+    problems
+}
+
+fn backup(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
+    let Some(backup) = &spec.backup else { return Vec::new() };
+    let mut problems = Vec::new();
+    let path = match backup.store.place {
+        Place::File { .. } => "backup.file.prefix",
+        Place::S3 { .. } => "backup.s3.prefix",
+    };
+    if !backup.store.naming.prefix.keys().is_empty() {
+        let message = "a backup has no partitions".to_owned();
+        let hint = Some("remove the partition keys from its prefix".to_owned());
+        problems.push(SpecProblem { path, message, hint });
+    }
+    if spec.destination.objects().is_some() && backup.records == BackupRecords::Failed {
+        let message =
+            "failed records go to the error output of the destination; beside objects a backup has all records";
+        let hint = Some("write `records: all`, or remove `backup`".to_owned());
+        problems.push(SpecProblem { path: "backup.records", message: message.to_owned(), hint });
+    }
+    problems
 }

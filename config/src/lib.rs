@@ -3,6 +3,7 @@
 //! `raw` knows YAML, `keys` knows every key, `load` makes a [`Config`] of both. [`DeliveryStream::new`], [`Naming::new`]
 //! and [`Schema::new`] hold the rules that the AWS API shares with YAML.
 
+mod destination;
 mod environment;
 mod fit;
 mod jq;
@@ -19,6 +20,7 @@ mod schema;
 mod secret;
 mod time_pattern;
 
+pub use destination::*;
 pub use environment::Environment;
 pub use jq::{JqError, JqKeys};
 pub use load::{Loaded, load, load_text};

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use crate::destination::{Backup, Destination, S3Connection};
 use crate::{JqKeys, Prefix, Secret};
 
 /// One valid YAML file. Only [`crate::load`] makes one.
@@ -48,24 +49,6 @@ pub struct Credential {
     pub secret_access_key: Secret,
 }
 
-/// How an S3-compatible store is reached. `None` of endpoint means AWS itself; `None` of keys means the ordinary chain.
-#[derive(Clone, Debug)]
-pub struct S3Connection {
-    pub endpoint: Option<url::Url>,
-    pub region: String,
-    pub keys: Option<S3Keys>,
-    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`. Default: true with an endpoint.
-    pub path_style: bool,
-}
-
-/// Static credentials.
-#[derive(Clone, Debug)]
-pub struct S3Keys {
-    pub access_key_id: Secret,
-    pub secret_access_key: Secret,
-    pub session_token: Option<Secret>,
-}
-
 /// A delivery stream whose parts fit together. [`DeliveryStream::new`] is the only way to one, for YAML and for the API.
 #[derive(Clone, Debug)]
 pub struct DeliveryStream(pub(crate) DeliveryStreamSpec);
@@ -89,6 +72,8 @@ pub struct DeliveryStreamSpec {
     pub partitioning: Option<Partitioning>,
     pub format: Format,
     pub destination: Destination,
+    /// Always there for a destination that takes requests.
+    pub backup: Option<Backup>,
     /// In object names; "1" until an update.
     pub version_id: u64,
 }
@@ -244,22 +229,6 @@ pub enum ColumnKind {
     Date,
     Timestamp,
     Decimal { precision: u8, scale: i8 },
-}
-
-/// Where the objects go.
-#[derive(Clone, Debug)]
-pub enum Destination {
-    File { directory: PathBuf, naming: Naming },
-    S3 { bucket: String, connection: S3Connection, naming: Naming },
-}
-
-impl Destination {
-    #[must_use]
-    pub fn naming(&self) -> &Naming {
-        match self {
-            Destination::File { naming, .. } | Destination::S3 { naming, .. } => naming,
-        }
-    }
 }
 
 /// How objects and error objects are called.

@@ -74,6 +74,7 @@ fn section_of(key: &Key) -> &'static str {
     let part = rest.trim_start_matches("].").split('.').next().unwrap_or_default();
     match (first, part) {
         ("delivery_streams", "destination") => "Destinations",
+        ("delivery_streams", "backup") => "The backup",
         ("delivery_streams", "format") => "Formats",
         ("delivery_streams", "processing" | "partitioning") => "Processing and partitioning",
         ("delivery_streams", _) => "Delivery streams",

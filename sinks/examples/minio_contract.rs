@@ -14,7 +14,7 @@ use contract::{Place, pattern, staged};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use http::Method;
-use hydrant_config::{Destination, S3Connection, S3Keys, Secret};
+use hydrant_config::{ObjectStore, S3Connection, S3Keys, S3Options, Secret};
 use hydrant_disk::RealDisk;
 use hydrant_sinks::{Delivery, Receipt, Sink, SinkErrorKind};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
@@ -136,8 +136,9 @@ fn sink(endpoint: &str, key_id: &str, secret: &str, bucket: &str) -> Result<Arc<
         keys: Some(keys),
         path_style: true,
     };
-    let destination = Destination::S3 { bucket: bucket.to_owned(), connection, naming };
-    hydrant_sinks::sink(&destination, Arc::new(RealDisk::new())).map_err(|error| error.to_string())
+    let place = hydrant_config::Place::S3 { bucket: bucket.to_owned(), connection, options: S3Options::default() };
+    hydrant_sinks::object_sink(&ObjectStore { place, naming }, Arc::new(RealDisk::new()))
+        .map_err(|error| error.to_string())
 }
 
 #[tokio::main]
@@ -208,7 +209,7 @@ async fn equal_race(server: &Server) -> Result<(), String> {
     for round in 0..ROUNDS {
         let delivery = staged(&format!("equal/{round}"), b"the same bytes");
         let results = join_all((0..contract::RACERS).map(|_| server.sink.deliver(&delivery))).await;
-        let made = results.iter().filter(|result| matches!(result, Ok(Receipt { was_there: false }))).count();
+        let made = results.iter().filter(|result| matches!(result, Ok(receipt) if !receipt.was_there)).count();
         let error =
             results.iter().filter_map(|result| result.as_ref().err()).find(|e| e.kind != SinkErrorKind::Transient);
         if made != 1 || error.is_some() {
@@ -240,7 +241,7 @@ async fn headers(server: &Server) -> Result<(), String> {
     delivery.content_encoding = Some("gzip".to_owned());
     server.sink.deliver(&delivery).await.map_err(|error| error.to_string())?;
     let again = server.sink.deliver(&delivery).await.map_err(|error| error.to_string())?;
-    if again == (Receipt { was_there: true }) { Ok(()) } else { Err(format!("got {again:?}")) }
+    if again == (Receipt::taken(true)) { Ok(()) } else { Err(format!("got {again:?}")) }
 }
 
 fn encoded(key: &str) -> String {

@@ -96,6 +96,7 @@ fn staged_in(key: &str, promised: &[u8], held: &[u8], broken_at: Option<u64>) ->
             ("hydrant-range".to_owned(), "1-3".to_owned()),
             ("hydrant-sha256".to_owned(), hex::encode(sha256)),
         ],
+        items: None,
     }
 }
 
@@ -110,7 +111,7 @@ fn same<T: PartialEq + Debug>(what: &str, got: &T, expected: &T) -> Result<(), S
 
 async fn delivered(place: &dyn Place, delivery: &Delivery, was_there: bool) -> Result<(), String> {
     match place.sink().deliver(delivery).await {
-        Ok(receipt) => same(&delivery.key, &receipt, &Receipt { was_there }),
+        Ok(receipt) => same(&delivery.key, &receipt, &Receipt::taken(was_there)),
         Err(error) => Err(format!("{}: {error} ({:?}, {})", delivery.key, error.kind, error.code)),
     }
 }

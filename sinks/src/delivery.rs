@@ -1,24 +1,81 @@
-//! What a sink is given: one staged object, and the proof that it gives back.
+//! What a sink is given: one staged object or request, and the proof that it gives back.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use hydrant_disk::{DiskFile, read_exact_at};
 
 use crate::SinkError;
 
-/// One object of a chunk, as it was staged. Every attempt sends these bytes under this name.
+/// One object or request of a chunk, as it was staged. Every attempt sends these bytes under this name.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// Object key, or path below the directory; exactly as evaluated.
+    /// Object key, or path below the directory, exactly as evaluated; of a request what its encoder called it.
     pub key: String,
     pub body: Body,
     pub content_type: &'static str,
     pub content_encoding: Option<String>,
     /// Object metadata, names without `x-amz-meta-`: `hydrant-range`, `hydrant-sha256`, …
     pub metadata: Vec<(String, String)>,
+    /// `None` for an object.
+    pub items: Option<Items>,
+}
+
+/// For destinations that take records, not objects: how many the body holds, and which of them have a verdict already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Items {
+    pub count: u32,
+    /// Left out of the attempt.
+    pub settled: ItemSet,
+}
+
+/// Items of one request, by their place in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ItemSet(Vec<u32>);
+
+impl ItemSet {
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[must_use]
+    pub fn contains(&self, item: u32) -> bool {
+        self.0.binary_search(&item).is_ok()
+    }
+
+    /// Whether it was new.
+    pub fn insert(&mut self, item: u32) -> bool {
+        match self.0.binary_search(&item) {
+            Ok(_) => false,
+            Err(at) => {
+                self.0.insert(at, item);
+                true
+            }
+        }
+    }
+
+    /// In ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl FromIterator<u32> for ItemSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(items: I) -> ItemSet {
+        let mut items: Vec<u32> = items.into_iter().collect();
+        items.sort_unstable();
+        items.dedup();
+        ItemSet(items)
+    }
 }
 
 /// A range of a staged file.
@@ -36,11 +93,36 @@ impl fmt::Debug for Body {
     }
 }
 
-/// Proof that the destination holds exactly these bytes under exactly this name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Proof that the destination holds an object, or the verdict on each item of a request: those that are neither in `refused`
+/// nor in `again` were taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// It was there already: an earlier attempt whose answer was lost.
     pub was_there: bool,
+    /// Will never be taken: to the backup.
+    pub refused: Vec<Refusal>,
+    /// Not taken now, in ascending order; the next attempt may be luckier.
+    pub again: Vec<u32>,
+    /// What the destination asked for before the items of `again` are sent again.
+    pub retry_after: Option<Duration>,
+    /// Code and message for the items of `again`, should they never be taken.
+    pub why_again: Option<(String, String)>,
+}
+
+impl Receipt {
+    /// The whole object or request was taken.
+    #[must_use]
+    pub fn taken(was_there: bool) -> Receipt {
+        Receipt { was_there, ..Receipt::default() }
+    }
+}
+
+/// An item that will never be taken, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub item: u32,
+    pub code: String,
+    pub message: String,
 }
 
 /// Bytes read from a staged file at once.
@@ -97,5 +179,17 @@ impl BodyReader {
             "the {} staged bytes at offset {} are not those that were staged (their SHA-256 is another); nothing was delivered of them: check the disk of the data directory",
             self.body.length, self.body.offset
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_items_holds_each_once_and_in_order() {
+        let mut set: ItemSet = [7, 1, 7, 3].into_iter().collect();
+        assert!(set.insert(2) && !set.insert(3) && set.contains(7) && !set.contains(0));
+        assert_eq!((set.iter().collect::<Vec<_>>(), set.len(), set.is_empty()), (vec![1, 2, 3, 7], 4, false));
     }
 }

@@ -1,7 +1,8 @@
 //! One attempt at one destination. A sink never retries, batches, spawns or decides; the retry decorator in `delivery` does.
 //!
-//! Invariant: a [`Receipt`] means that the destination holds exactly the staged bytes under exactly the staged name.
-//! Nothing that stood there before is ever overwritten.
+//! Invariant: the [`Receipt`] of an object means that the destination holds exactly the staged bytes under exactly the staged
+//! name, and nothing that stood there before is ever overwritten. The [`Receipt`] of a request tells for every item whether
+//! the destination took it.
 
 mod delivery;
 mod error;
@@ -19,10 +20,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use hydrant_config::Destination;
+use hydrant_config::{Destination, ObjectStore, Place};
 use hydrant_disk::Disk;
 
-pub use delivery::{Body, Delivery, Receipt};
+pub use delivery::{Body, Delivery, ItemSet, Items, Receipt, Refusal};
 pub use error::{SinkError, SinkErrorKind};
 
 /// One attempt. `Display` names the destination for people, without secrets.
@@ -35,8 +36,19 @@ pub trait Sink: Send + Sync + fmt::Debug + fmt::Display {
 /// The sink of a destination. Touches neither the network nor the disk; `Misconfigured` if its settings cannot work.
 /// `disk` is where a `file` destination writes; its paths are used as they stand in the configuration.
 pub fn sink(destination: &Destination, disk: Arc<dyn Disk>) -> Result<Arc<dyn Sink>, SinkError> {
-    Ok(match destination {
-        Destination::File { directory, .. } => Arc::new(file::FileSink::new(directory.clone(), disk)),
-        Destination::S3 { bucket, connection, .. } => Arc::new(s3::S3Sink::new(bucket, connection)?),
+    match destination {
+        Destination::Objects(store) => object_sink(store, disk),
+        Destination::HttpEndpoint(_) | Destination::OpenSearch(_) | Destination::Splunk(_) => {
+            let message = format!("`{}` is not available yet; use `s3` or `file`", destination.kind());
+            Err(SinkError::misconfigured("NotAvailable", message))
+        }
+    }
+}
+
+/// The sink of a store of objects: a destination, or a backup.
+pub fn object_sink(store: &ObjectStore, disk: Arc<dyn Disk>) -> Result<Arc<dyn Sink>, SinkError> {
+    Ok(match &store.place {
+        Place::File { directory } => Arc::new(file::FileSink::new(directory.clone(), disk)),
+        Place::S3 { bucket, connection, .. } => Arc::new(s3::S3Sink::new(bucket, connection)?),
     })
 }

@@ -1,5 +1,6 @@
 //! From a YAML file to a [`Config`]. All problems are found in one reading; with any of them there is no `Config`.
 
+mod destination;
 mod sections;
 mod stream;
 
@@ -65,7 +66,7 @@ fn read_config(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Config> {
     let s3 = sections::s3(root, reader);
     let lambda = sections::lambda(root, reader);
     let glue = sections::glue(root, reader);
-    let delivery_streams = stream::delivery_streams(root, reader, s3.as_ref())?;
+    let delivery_streams = stream::delivery_streams(root, reader, (&account, s3.as_ref()))?;
     let (api, admin) = (api.address, admin.address);
     Some(Config { data_dir, memory, account, api, admin, credentials, s3, lambda, glue, delivery_streams })
 }

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::model::{AccountId, Column, ColumnKind, Credential, OnError, Plugin, S3Connection, S3Keys, Schema};
+use crate::destination::{Authorities, S3Connection, S3Keys};
+use crate::model::{AccountId, Column, ColumnKind, Credential, OnError, Plugin, Schema};
 use crate::problem::At;
 use crate::raw::{Fields, Reader, Value};
+
+const PEM_BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// An address to listen on and where it was written.
 pub(super) struct Listen {
@@ -143,6 +146,23 @@ fn keys(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Option<S3Keys> {
         reader.findings.problem(Some(at), &path, format!("needs `{partner}` beside it"), hint);
     }
     Some(S3Keys { access_key_id: access_key_id?, secret_access_key: secret_access_key?, session_token })
+}
+
+/// A file of certificates in PEM. It is read here, so that a wrong path is a problem of the file that names it.
+pub(super) fn authorities(fields: &Fields<'_>, reader: &mut Reader<'_>, name: &str) -> Option<Authorities> {
+    let path = fields.path(reader, name)?;
+    let wrong = match std::fs::read(&path) {
+        Ok(pem) if pem.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) => {
+            return Some(Authorities { path, pem: pem.into() });
+        }
+        Ok(_) => {
+            (format!("no certificate is in `{}`", path.display()), "it must be PEM, with `-----BEGIN CERTIFICATE-----`")
+        }
+        Err(error) => (format!("cannot read `{}`: {error}", path.display()), "the path is relative to the YAML file"),
+    };
+    let (message, hint) = wrong;
+    reader.findings.problem(fields.place_of(name), &format!("{}.{name}", fields.path), message, Some(hint.to_owned()));
+    None
 }
 
 pub(super) fn lambda(root: &Fields<'_>, reader: &mut Reader<'_>) -> BTreeMap<String, Plugin> {

@@ -1,21 +1,23 @@
 //! One delivery stream: its parts each by itself, then together by [`DeliveryStream::new`].
 
-use chrono_tz::Tz;
-
+use super::destination::{self, Own};
 use super::sections;
 use crate::JqKeys;
+use crate::destination::{Destination, S3Connection, SplunkEndpoint};
 use crate::model::{
-    Buffering, DeliveryStream, DeliveryStreamSpec, Destination, Format, LineCompression, LogCompression, LogPolicy,
-    Naming, Parquet, ParquetCompression, Partitioning, Plugin, Processing, S3Connection, SpecProblem, StreamName,
+    AccountId, Buffering, DeliveryStream, DeliveryStreamSpec, Format, LineCompression, LogCompression, LogPolicy,
+    Parquet, ParquetCompression, Partitioning, Plugin, Processing, SpecProblem, StreamName,
 };
-use crate::naming::{NamingMember, NamingProblem};
-use crate::raw::{Fields, Kind, Reader, Value};
+use crate::raw::{Fields, Reader, Value};
+
+/// What a destination that takes requests buffers unless it is told: Firehose's default.
+const REQUEST_BYTES: u64 = 5 << 20;
 
 /// `None` if any of them is wrong.
 pub(super) fn delivery_streams(
     root: &Fields<'_>,
     reader: &mut Reader<'_>,
-    s3: Option<&S3Connection>,
+    (account, s3): (&AccountId, Option<&S3Connection>),
 ) -> Option<Vec<DeliveryStream>> {
     let mut all = Some(Vec::new());
     let mut names: Vec<(StreamName, String)> = Vec::new();
@@ -28,7 +30,7 @@ pub(super) fn delivery_streams(
         if let Some(name) = &name {
             check_distinct(&fields, reader, name, &mut names);
         }
-        match (delivery_stream(&fields, reader, name, s3), &mut all) {
+        match (delivery_stream(&fields, reader, name, (account, s3)), &mut all) {
             (Some(stream), Some(all)) => all.push(stream),
             (None, _) => all = None,
             (Some(_), None) => {}
@@ -55,19 +57,21 @@ fn delivery_stream(
     fields: &Fields<'_>,
     reader: &mut Reader<'_>,
     name: Option<StreamName>,
-    s3: Option<&S3Connection>,
+    (account, s3): (&AccountId, Option<&S3Connection>),
 ) -> Option<DeliveryStream> {
     let region = fields.parsed(reader, "region", sections::parse_region);
-    let buffering = buffering(fields, reader);
     let log = log(fields, reader);
-    let format = format(fields, reader);
-    let processing = processing(fields, reader, format.as_ref());
     let partitioning = partitioning(fields, reader);
     let partitioned = matches!(&partitioning, Some(Some(_)));
-    let destination = destination(fields, reader, partitioned, s3);
-    let (processing, destination) = (processing?, destination?);
+    let own = Own { account, region: region.as_deref(), name: name.as_ref() };
+    let destination = destination::destination(fields, reader, partitioned, (s3, &own));
+    let backup = destination::backup(fields, reader, s3);
+    let buffering = buffering(fields, reader, destination.as_ref());
+    let format = format(fields, reader);
+    let processing = processing(fields, reader, format.as_ref(), destination.as_ref());
+    let (processing, destination, backup) = (processing?, destination?, backup?);
     let partitioning = partitioning?.or_else(|| {
-        let keyed = !destination.naming().prefix.keys().is_empty();
+        let keyed = destination.objects().is_some_and(|store| !store.naming.prefix.keys().is_empty());
         keyed.then_some(Partitioning { jq: None, partitions_max: 500 })
     });
     let name = name?;
@@ -81,6 +85,7 @@ fn delivery_stream(
         partitioning,
         format,
         destination,
+        backup,
         version_id: 1,
     };
     DeliveryStream::new(spec).map_err(|problems| report(fields, reader, problems)).ok()
@@ -93,9 +98,14 @@ fn report(fields: &Fields<'_>, reader: &mut Reader<'_>, problems: Vec<SpecProble
     }
 }
 
-fn buffering(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Buffering {
+fn buffering(fields: &Fields<'_>, reader: &mut Reader<'_>, destination: Option<&Destination>) -> Buffering {
     let section = fields.section_or_empty(reader, "buffering");
-    Buffering { size: section.size(reader, "size"), interval: section.duration(reader, "interval") }
+    let mut size = section.size(reader, "size");
+    let requests = destination.is_some_and(|destination| destination.objects().is_none());
+    if requests && section.place_of("size").is_none() {
+        size = REQUEST_BYTES;
+    }
+    Buffering { size, interval: section.duration(reader, "interval") }
 }
 
 fn log(fields: &Fields<'_>, reader: &mut Reader<'_>) -> LogPolicy {
@@ -114,7 +124,12 @@ fn log(fields: &Fields<'_>, reader: &mut Reader<'_>) -> LogPolicy {
 }
 
 /// `None` if a plugin is wrong: then nothing can be said about partition keys.
-fn processing(fields: &Fields<'_>, reader: &mut Reader<'_>, format: Option<&Format>) -> Option<Processing> {
+fn processing(
+    fields: &Fields<'_>,
+    reader: &mut Reader<'_>,
+    format: Option<&Format>,
+    destination: Option<&Destination>,
+) -> Option<Processing> {
     let section = fields.section_or_empty(reader, "processing");
     let items = section.items(reader, "plugins");
     let plugins: Vec<Option<Plugin>> = items
@@ -130,7 +145,12 @@ fn processing(fields: &Fields<'_>, reader: &mut Reader<'_>, format: Option<&Form
         reader.findings.problem(section.place_of("append_delimiter"), &path, message, hint);
     }
     let plugins = plugins.into_iter().collect::<Option<Vec<Plugin>>>()?;
-    Some(Processing { plugins, append_delimiter: delimiter.unwrap_or(lines) })
+    let in_lines = match destination {
+        None | Some(Destination::Objects(_)) => lines,
+        Some(Destination::Splunk(splunk)) => splunk.endpoint_type == SplunkEndpoint::Raw,
+        Some(Destination::HttpEndpoint(_) | Destination::OpenSearch(_)) => false,
+    };
+    Some(Processing { plugins, append_delimiter: delimiter.unwrap_or(in_lines) })
 }
 
 /// Outer `None`: wrong. Inner `None`: absent.
@@ -201,81 +221,4 @@ fn format(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Format> {
     };
     let row_group = section.size(reader, "row_group");
     Some(Format::Parquet(Parquet { schema: schema?, compression, row_group }))
-}
-
-fn destination(
-    fields: &Fields<'_>,
-    reader: &mut Reader<'_>,
-    partitioned: bool,
-    s3: Option<&S3Connection>,
-) -> Option<Destination> {
-    let (kind, section) = fields.choice(reader, "destination")?;
-    if kind == "file" {
-        let directory = section.path(reader, "directory");
-        let naming = naming(&section, reader, partitioned);
-        return Some(Destination::File { directory: directory?, naming: naming? });
-    }
-    let bucket = section.parsed(reader, "bucket", |text| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-        let valid = (1..=255).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != "..";
-        if valid {
-            Ok(text.to_owned())
-        } else {
-            Err("the name alone; what follows it belongs into `prefix`".to_owned())
-        }
-    });
-    let naming = naming(&section, reader, partitioned);
-    let connection = sections::connection(&section, reader, s3);
-    Some(Destination::S3 { bucket: bucket?, connection, naming: naming? })
-}
-
-fn naming(section: &Fields<'_>, reader: &mut Reader<'_>, partitioned: bool) -> Option<Naming> {
-    let prefix = section.text(reader, "prefix");
-    let error_output_prefix = section.text(reader, "error_output_prefix");
-    let time_zone = section.parsed_or_default(reader, "time_zone", |text| {
-        text.parse::<Tz>().map_err(|_| "such as `Europe/Berlin`; `UTC` is the default".to_owned())
-    });
-    let file_extension = section.parsed(reader, "file_extension", |text| {
-        if Naming::allows_file_extension(text) { Ok(text.to_owned()) } else { Err("such as `.json.gz`".to_owned()) }
-    });
-    let unread = |name: &str, got: bool| section.place_of(name).is_some() && !got;
-    if unread("prefix", prefix.is_some()) || unread("error_output_prefix", error_output_prefix.is_some()) {
-        return None;
-    }
-    let text = |pair: &Option<(Value<'_>, String)>| pair.as_ref().map(|(_, text)| text.clone());
-    match Naming::new(text(&prefix).as_deref(), text(&error_output_prefix).as_deref(), partitioned) {
-        Ok(mut naming) => {
-            naming.time_zone = time_zone;
-            naming.file_extension = file_extension.filter(|text| !text.is_empty());
-            Some(naming)
-        }
-        Err(problems) => {
-            for problem in problems {
-                let value = match problem.member {
-                    NamingMember::Prefix => prefix.as_ref(),
-                    NamingMember::ErrorOutputPrefix => error_output_prefix.as_ref(),
-                };
-                report_naming(section, reader, problem, value.map(|(value, _)| value));
-            }
-            None
-        }
-    }
-}
-
-/// At the expression, if the text stands in the file as it is.
-fn report_naming(section: &Fields<'_>, reader: &mut Reader<'_>, problem: NamingProblem, value: Option<&Value<'_>>) {
-    let NamingProblem { member, offset, message, hint } = problem;
-    let name = match member {
-        NamingMember::Prefix => "prefix",
-        NamingMember::ErrorOutputPrefix => "error_output_prefix",
-    };
-    let mut at = section.nearest_place(name);
-    if let (Some(offset), Some(Value { node, .. })) = (offset, value)
-        && let Kind::Scalar(scalar) = &node.kind
-        && let Some(text_column) = scalar.text_column
-        && !scalar.text.contains("${")
-    {
-        at.column += text_column + offset;
-    }
-    reader.findings.problem(Some(at), &format!("{}.{name}", section.path), message, hint);
 }

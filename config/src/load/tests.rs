@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::*;
 use crate::keys::{KEYS, Key, KeyKind};
-use crate::model::{Destination, Format, ParquetCompression};
+use crate::model::{Format, ParquetCompression};
+use crate::{Destination, ObjectStore, Place};
 
 mod messages;
 mod stream_messages;
@@ -106,10 +107,68 @@ delivery_streams:
         row_group: 64 MiB
     destination:
       file: { directory: /lake, prefix: two/, error_output_prefix: bad/, time_zone: UTC, file_extension: .pq }
+    backup:
+      records: all
+      file: { directory: /raw, prefix: raw/, error_output_prefix: bad/, time_zone: UTC, file_extension: .txt }
+  - name: three
+    destination:
+      http_endpoint:
+        url: https://ingest.example.com/firehose?team=web
+        access_key: env:SECRET
+        common_attributes: { team: web, "a b": "" }
+        content_encoding: gzip
+        retry: 0 s
+        request_timeout: 10 s
+        ca: ca.pem
+    backup:
+      records: failed
+      s3:
+        bucket: backup
+        prefix: three/
+        error_output_prefix: "bad/!{firehose:error-output-type}/"
+        time_zone: Europe/Berlin
+        file_extension: .json
+        endpoint: https://s3.example.com
+        region: us-west-2
+        access_key_id: env:SECRET
+        secret_access_key: env:SECRET
+        session_token: env:TOKEN
+        path_style: true
+  - name: four
+    destination:
+      opensearch:
+        endpoint: https://search.example.com:9200/below
+        index: access-logs
+        index_rotation: one_week
+        type_name: _doc
+        document_id: no_document_id
+        user: admin
+        password: env:SECRET
+        ca: ca.pem
+        retry: 600 s
+        request_size: 1 MiB
+        request_timeout: 30 s
+    backup: { file: { directory: /backup } }
+  - name: five
+    buffering: { size: 2 MiB }
+    destination:
+      splunk:
+        endpoint: https://splunk.example.com:8088
+        token: env:TOKEN
+        endpoint_type: event
+        ack_timeout: 200 s
+        retry: 7200 s
+        ca: ca.pem
+    backup: { records: failed, file: { directory: /backup } }
 "#;
+
+fn objects(stream: &crate::DeliveryStream) -> &ObjectStore {
+    stream.destination.objects().unwrap_or_else(|| panic!("{stream:?}"))
+}
 
 fn everything(dir: &Path) -> (Result<Loaded, Problems>, BTreeSet<String>) {
     std::fs::write(dir.join("clean.wasm"), "").unwrap();
+    std::fs::write(dir.join("ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
     let env = Environment::of([("SECRET", "s3cret"), ("TOKEN", "t0ken")]);
     load_and_trace(EVERYTHING, &dir.join(FILE), &env)
 }

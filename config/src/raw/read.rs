@@ -236,6 +236,21 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// The one section among `names` that is there, beside keys that are no part of the choice.
+    pub(crate) fn one_of(&self, reader: &mut Reader<'_>, names: &[&'static str]) -> Option<(&'static str, Fields<'n>)> {
+        for name in names {
+            reader.asked.insert(self.key(name).path.to_owned());
+        }
+        let there: Vec<&'static str> = names.iter().copied().filter(|name| self.place_of(name).is_some()).collect();
+        if let [name] = there.as_slice() {
+            return self.section(reader, name).map(|fields| (*name, fields));
+        }
+        let got = if there.is_empty() { "none".to_owned() } else { quoted(&there, "and") };
+        let message = format!("must have exactly one of {}, got {got}", quoted(names, "or"));
+        reader.findings.problem(Some(self.at), &self.path, message, None);
+        None
+    }
+
     pub(crate) fn text(&self, reader: &mut Reader<'_>, name: &str) -> Option<(Value<'n>, String)> {
         let value = self.take(reader, name)?;
         let text = value.text_for(reader, &self.key(name).allowed())?;

@@ -111,9 +111,11 @@ pub(crate) struct Partitioner {
 
 impl Partitioner {
     pub(crate) fn new(stream: &DeliveryStreamSpec) -> Partitioner {
-        let partitioned = !stream.destination.naming().prefix.keys().is_empty();
+        // Where requests are sent this is the backup's, which has no partitions either.
+        let prefix = &stream.error_store().naming.prefix;
+        let partitioned = !prefix.keys().is_empty();
         Partitioner {
-            prefix: stream.destination.naming().prefix.clone(),
+            prefix: prefix.clone(),
             jq: stream.partitioning.as_ref().and_then(|partitioning| partitioning.jq.clone()),
             partitions_max: partitioned
                 .then(|| stream.partitioning.as_ref().map_or(500, |partitioning| partitioning.partitions_max)),

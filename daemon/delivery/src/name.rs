@@ -63,7 +63,7 @@ pub(crate) struct KeyParts<'a> {
 
 /// Evaluated prefix + `<stream>-<version>-<yyyy-MM-dd-HH-mm-ss>-<uuid>` + extension, as Firehose names objects.
 pub(crate) fn object_key(id: &ObjectId<'_>, parts: &KeyParts<'_>) -> Result<String, KeyTooLong> {
-    let naming = parts.stream.destination.naming();
+    let naming = &parts.stream.error_store().naming;
     let mut key = prefix(id, parts, naming);
     let version = parts.stream.version_id;
     let name = &parts.stream.name;
@@ -142,7 +142,7 @@ mod tests {
         let mut chunk = ChunkId { delivery_stream: StreamId([1; 16]), epoch: Epoch(2), chunk: 3 };
         let (mut sha256, mut part) = ([4; 32], 0);
         change(&mut chunk, &mut sha256, &mut part);
-        let partition = stream.destination.naming().prefix.partition(&|_, _| None).unwrap();
+        let partition = stream.error_store().naming.prefix.partition(&|_, _| None).unwrap();
         let id = ObjectId { chunk, partition: &partition, part, sha256: &sha256 };
         let parts = KeyParts {
             stream: &stream,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
-use hydrant_config::Destination;
+use hydrant_config::{Destination, Place};
 use hydrant_disk::{Disk, DiskFile};
 use hydrant_record::Lsn;
 use hydrant_shardlog::{Clock, ShardLog};
@@ -45,11 +45,17 @@ pub enum SendError {
     Io(#[from] std::io::Error),
 }
 
-/// What a destination is called in the journal: where the objects are, not how they are reached.
+/// What a destination is called in the journal: where the records are, not how they are reached.
 pub(crate) fn destination_identity(destination: &Destination) -> String {
+    let kind = destination.kind();
     match destination {
-        Destination::File { directory, .. } => format!("file:{}", directory.display()),
-        Destination::S3 { bucket, .. } => format!("s3:{bucket}"),
+        Destination::Objects(store) => match &store.place {
+            Place::File { directory } => format!("{kind}:{}", directory.display()),
+            Place::S3 { bucket, .. } => format!("{kind}:{bucket}"),
+        },
+        Destination::HttpEndpoint(endpoint) => format!("{kind}:{}", endpoint.url),
+        Destination::OpenSearch(search) => format!("{kind}:{} {}", search.endpoint, search.index),
+        Destination::Splunk(splunk) => format!("{kind}:{}", splunk.endpoint),
     }
 }
 
@@ -158,6 +164,7 @@ impl Sender {
                 ("hydrant-range".to_owned(), format!("{}-{}", object.first, object.last)),
                 ("hydrant-sha256".to_owned(), object.sha256),
             ],
+            items: None,
         };
         match self.sink.deliver(&delivery).await {
             Ok(_) => Ok(Some(object.length)),

@@ -181,7 +181,7 @@ impl Stager {
     }
 
     fn error_outputs(&mut self, build: &mut Build, gathered: &Gathered) -> Result<(), StageError> {
-        let partition = self.stream.destination.naming().error_output_prefix.partition(&|_, _| None);
+        let partition = self.stream.error_store().naming.error_output_prefix.partition(&|_, _| None);
         let partition = partition.expect("an error output prefix has no partition keys");
         for kind in ErrorType::ALL {
             let mut reader = gathered.spool.read(&Group::Errors(kind));

@@ -19,10 +19,29 @@ pub struct ErrorRecord<'a> {
 /// Where the record failed, and what only that place tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind<'a> {
-    ProcessingFailed { lambda_arn: &'a str },
-    FormatConversion { sequence_number: &'a str, sub_sequence_number: u64 },
+    ProcessingFailed {
+        lambda_arn: &'a str,
+    },
+    FormatConversion {
+        sequence_number: &'a str,
+        sub_sequence_number: u64,
+    },
     MetadataExtraction,
     ActivePartitionExceeded,
+    /// `data_id` is `<sequence>.<sub>`.
+    HttpEndpoint {
+        data_id: &'a str,
+        sub_sequence_number: u64,
+    },
+    OpenSearch {
+        document_id: &'a str,
+        index_name: &'a str,
+        type_name: &'a str,
+    },
+    /// `event_id` is `<sequence>.<sub>`.
+    Splunk {
+        event_id: &'a str,
+    },
 }
 
 impl ErrorKind<'_> {
@@ -34,6 +53,9 @@ impl ErrorKind<'_> {
             ErrorKind::FormatConversion { .. } => "format-conversion-failed",
             ErrorKind::MetadataExtraction => "metadata-extraction-failed",
             ErrorKind::ActivePartitionExceeded => "activePartitionExceeded",
+            ErrorKind::HttpEndpoint { .. } => "http-endpoint-failed",
+            ErrorKind::OpenSearch { .. } => "AmazonOpenSearchService-failed",
+            ErrorKind::Splunk { .. } => "splunk-failed",
         }
     }
 }
@@ -70,18 +92,32 @@ impl ErrorRecord<'_> {
                     data_catalog_table: (),
                 },
             ),
-            ErrorKind::MetadataExtraction | ErrorKind::ActivePartitionExceeded => push(
-                out,
-                &PartitioningFailed {
-                    attempts_made: self.attempts_made,
-                    arrival_timestamp: arrived,
-                    error_code: self.error_code,
-                    error_message: self.error_message,
-                    attempt_ending_timestamp: ended,
-                    raw_data,
-                },
-            ),
+            ErrorKind::MetadataExtraction | ErrorKind::ActivePartitionExceeded => {
+                self.push_failed(out, OfPartitioning { raw_data });
+            }
+            ErrorKind::HttpEndpoint { data_id, sub_sequence_number } => {
+                self.push_failed(out, OfHttpEndpoint { raw_data, subsequence_number: sub_sequence_number, data_id });
+            }
+            ErrorKind::OpenSearch { document_id, index_name, type_name } => {
+                self.push_failed(out, OfOpenSearch { document_id, index_name, type_name, raw_data });
+            }
+            ErrorKind::Splunk { event_id } => self.push_failed(out, OfSplunk { raw_data, event_id }),
         }
+    }
+
+    /// The members that most kinds begin with, and those of one kind.
+    fn push_failed<T: Serialize>(&self, out: &mut Vec<u8>, more: T) {
+        push(
+            out,
+            &Failed {
+                attempts_made: self.attempts_made,
+                arrival_timestamp: self.arrival_timestamp.as_millis(),
+                error_code: self.error_code,
+                error_message: self.error_message,
+                attempt_ending_timestamp: self.attempt_ending_timestamp.as_millis(),
+                more,
+            },
+        );
     }
 }
 
@@ -116,13 +152,49 @@ struct ConversionFailed<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PartitioningFailed<'a> {
+struct Failed<'a, T> {
     attempts_made: u32,
     arrival_timestamp: u64,
     error_code: &'a str,
     error_message: &'a str,
     attempt_ending_timestamp: u64,
+    #[serde(flatten)]
+    more: T,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfPartitioning {
     raw_data: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfHttpEndpoint<'a> {
+    raw_data: String,
+    subsequence_number: u64,
+    data_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfOpenSearch<'a> {
+    #[serde(rename = "esDocumentId")]
+    document_id: &'a str,
+    #[serde(rename = "esIndexName")]
+    index_name: &'a str,
+    #[serde(rename = "esTypeName")]
+    type_name: &'a str,
+    raw_data: String,
+}
+
+#[derive(Serialize)]
+struct OfSplunk<'a> {
+    #[serde(rename = "rawData")]
+    raw_data: String,
+    /// With a capital, as AWS writes it.
+    #[serde(rename = "EventId")]
+    event_id: &'a str,
 }
 
 fn push<T: Serialize>(out: &mut Vec<u8>, line: &T) {
@@ -181,9 +253,34 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_destinations_that_take_requests() {
+        let five = concat!(
+            r#"{"attemptsMade":4,"arrivalTimestamp":1789014240448,"errorCode":"Some.Code","#,
+            r#""errorMessage":"said \"no\"\nand left","attemptEndingTimestamp":1789014301529,"#,
+        );
+        for (kind, rest) in [
+            (
+                ErrorKind::HttpEndpoint { data_id: "495.2", sub_sequence_number: 2 },
+                r#""rawData":"AGhlbGxv/w==","subsequenceNumber":2,"dataId":"495.2"}"#,
+            ),
+            (ErrorKind::Splunk { event_id: "495.0" }, r#""rawData":"AGhlbGxv/w==","EventId":"495.0"}"#),
+            (
+                ErrorKind::OpenSearch { document_id: "d", index_name: "i-2026", type_name: "" },
+                r#""esDocumentId":"d","esIndexName":"i-2026","esTypeName":"","rawData":"AGhlbGxv/w=="}"#,
+            ),
+        ] {
+            assert_eq!(line(kind), format!("{five}{rest}\n"));
+        }
+    }
+
+    #[test]
     fn output_types_are_the_prefix_values() {
         let arn = ErrorKind::ProcessingFailed { lambda_arn: "" };
         let conversion = ErrorKind::FormatConversion { sequence_number: "1", sub_sequence_number: 0 };
+        let http = ErrorKind::HttpEndpoint { data_id: "", sub_sequence_number: 0 };
+        let search = ErrorKind::OpenSearch { document_id: "", index_name: "", type_name: "" };
+        let requests = [http, search, ErrorKind::Splunk { event_id: "" }].map(|kind| kind.output_type());
+        assert_eq!(requests, ["http-endpoint-failed", "AmazonOpenSearchService-failed", "splunk-failed"]);
         let kinds = [arn, conversion, ErrorKind::MetadataExtraction, ErrorKind::ActivePartitionExceeded];
         let names = kinds.map(|kind| kind.output_type());
         assert_eq!(

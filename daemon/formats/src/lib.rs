@@ -9,6 +9,7 @@ mod moment;
 mod number;
 mod parquet_encoder;
 mod parquet_file;
+mod request;
 mod rows;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use hydrant_config::Format;
 pub use error_record::{ErrorKind, ErrorRecord};
 pub use lines::LinesEncoder;
 pub use parquet_encoder::ParquetEncoder;
+pub use request::{EncodedRequest, RequestEncoder, RequestIdentity, RequestRecord, RequestRecords, request_encoder};
 
 /// Turns the records of one object into its bytes. One encoder is used for many objects, one after another.
 pub trait Encoder: Send + fmt::Debug {

@@ -64,9 +64,11 @@ fn plugins(config: &Config) -> Result<Vec<String>, Failure> {
 /// What object names will begin with, for a record that arrives now.
 fn samples(config: &Config) {
     for stream in &config.delivery_streams {
-        let naming = stream.destination.naming();
+        let naming = &stream.error_store().naming;
         let name = &stream.name;
-        say(format_args!("{name}: objects under {}", sample(&naming.prefix, naming.time_zone, None)));
+        if stream.destination.objects().is_some() {
+            say(format_args!("{name}: objects under {}", sample(&naming.prefix, naming.time_zone, None)));
+        }
         let errors = sample(&naming.error_output_prefix, naming.time_zone, Some("processing-failed"));
         say(format_args!("{name}: error output under {errors}"));
     }

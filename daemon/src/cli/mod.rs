@@ -85,7 +85,27 @@ impl ConfigFile {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
+        self.refuse_unavailable(&loaded.config)?;
         Ok(loaded.config)
+    }
+
+    /// What the configuration can say and delivery cannot do yet.
+    fn refuse_unavailable(&self, config: &hydrant_config::Config) -> Result<(), Failure> {
+        let refused = config.delivery_streams.iter().filter_map(|stream| {
+            let what = match (&stream.destination, &stream.backup) {
+                (hydrant_config::Destination::Objects(_), None) => return None,
+                (hydrant_config::Destination::Objects(_), Some(_)) => "backup".to_owned(),
+                (destination, _) => format!("destination.{}", destination.kind()),
+            };
+            let file = self.path.display();
+            let name = &stream.name;
+            Some(format!("config error: {file}: `{what}` of delivery stream `{name}` is not available yet\n"))
+        });
+        let refused: String = refused.collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(Exit::Config, format!("{refused}nothing was started")))
     }
 }
 

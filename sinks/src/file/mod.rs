@@ -103,7 +103,7 @@ impl Inner {
             }
         }
         self.make_name_durable(&target)?;
-        Ok(Receipt { was_there: false })
+        Ok(Receipt::taken(false))
     }
 
     /// Makes what is missing of `parent`, and makes sure that each name from the directory down is durable.
@@ -213,7 +213,7 @@ impl Inner {
             return Err(SinkError::misconfigured("File.ForeignObject", message));
         }
         self.make_name_durable(target)?;
-        Ok(Receipt { was_there: true })
+        Ok(Receipt::taken(true))
     }
 
     /// Makes and removes an empty file in the directory, or above it where that is still to be made.

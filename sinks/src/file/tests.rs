@@ -92,7 +92,7 @@ async fn what_a_crash_left_is_replaced() {
     let (_root, lake, _, sink) = faulty();
     fs::create_dir_all(lake.join("a")).unwrap();
     fs::write(lake.join("a").join(temporary_name("a/b")), pattern(9 << 10)).unwrap();
-    assert_eq!(sink.deliver(&staged("a/b", b"bytes")).await.unwrap(), Receipt { was_there: false });
+    assert_eq!(sink.deliver(&staged("a/b", b"bytes")).await.unwrap(), Receipt::taken(false));
     assert_eq!(names(&lake), ["a/b"]);
     assert_eq!(fs::read(lake.join("a/b")).unwrap(), b"bytes");
 }
@@ -106,7 +106,7 @@ async fn a_full_disk_is_waited_for_and_leaves_nothing() {
     assert_eq!((error.kind, error.code.as_str()), (SinkErrorKind::Transient, "File.StorageFull"), "{error}");
     assert_eq!(names(&lake), [""; 0]);
     disk.set_full(false);
-    assert_eq!(sink.deliver(&delivery).await.unwrap(), Receipt { was_there: false });
+    assert_eq!(sink.deliver(&delivery).await.unwrap(), Receipt::taken(false));
 }
 
 #[tokio::test]

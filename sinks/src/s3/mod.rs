@@ -130,7 +130,7 @@ impl S3Sink {
                     format!("{self} stored other bytes than were sent (its SHA-256 is another); it is tried again");
                 Err(SinkError::transient("S3.BadDigest", message))
             }
-            _ => Ok(Receipt { was_there: false }),
+            _ => Ok(Receipt::taken(false)),
         }
     }
 
@@ -161,7 +161,7 @@ impl S3Sink {
         let digest = header(response.headers(), DIGEST_METADATA);
         let ours = hex::encode(delivery.body.sha256);
         if length == Some(delivery.body.length) && digest.is_some_and(|digest| digest.eq_ignore_ascii_case(&ours)) {
-            return Ok(Some(Receipt { was_there: true }));
+            return Ok(Some(Receipt::taken(true)));
         }
         let message = format!(
             "{self}: a foreign object stands at our name `{}` and is not overwritten; move it away, and look who else writes into this bucket",

@@ -92,7 +92,7 @@ async fn contract_of_all_sinks() {
 #[tokio::test]
 async fn a_put_carries_all_that_proves_it() {
     let (result, requests) = scripted(vec![ok()]).await;
-    assert_eq!(result.unwrap(), Receipt { was_there: false });
+    assert_eq!(result.unwrap(), Receipt::taken(false));
     let [put] = &requests[..] else { panic!("{requests:?}") };
     assert_eq!((put.method.as_str(), put.path.as_str(), put.body.as_slice()), ("PUT", "/lake/a/b%20c", &b"bytes"[..]));
     let sha256 = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"bytes"));
@@ -119,7 +119,7 @@ async fn a_put_carries_all_that_proves_it() {
 async fn a_taken_name_is_settled_by_head() {
     for status in [412, 409] {
         let (same, requests) = scripted(vec![Answer::status(status), head_of(b"bytes", b"bytes")]).await;
-        assert_eq!(same.unwrap(), Receipt { was_there: true });
+        assert_eq!(same.unwrap(), Receipt::taken(true));
         assert_eq!((requests[1].method.as_str(), requests[1].path.as_str()), ("HEAD", "/lake/a/b%20c"));
         let digest = refusal(vec![Answer::status(status), head_of(b"bytes", b"other")]).await;
         let length = refusal(vec![Answer::status(status), head_of(b"bytes and more", b"bytes")]).await;
@@ -139,7 +139,7 @@ async fn a_taken_name_is_settled_by_head() {
 async fn a_lost_answer_is_settled_by_head() {
     for lost in [Answer::reset(), Answer::reset_after_head(), Answer::hang()] {
         let (same, _) = scripted(vec![lost.clone(), head_of(b"bytes", b"bytes")]).await;
-        assert_eq!(same.unwrap(), Receipt { was_there: true }, "{lost:?}");
+        assert_eq!(same.unwrap(), Receipt::taken(true), "{lost:?}");
         let foreign = refusal(vec![lost.clone(), head_of(b"bytes", b"other")]).await;
         assert_eq!(foreign.code, "S3.ForeignObject");
         let (gone, requests) = scripted(vec![lost.clone(), Answer::status(404), Answer::status(200)]).await;

@@ -88,7 +88,7 @@ fn unknown_keys_get_the_nearest_known_key() {
     config error: hydrant.yaml:3:5: delivery_streams[0].bufferring: unknown key
       hint: did you mean `buffering`?
     config error: hydrant.yaml:4:5: delivery_streams[0].colour: unknown key
-      hint: known here: `name`, `region`, `buffering`, `log`, `processing`, `partitioning`, `format` and `destination`
+      hint: known here: `name`, `region`, `buffering`, `log`, `processing`, `partitioning`, `format`, `destination` and `backup`
     config error: hydrant.yaml:5:26: delivery_streams[0].destination.file.directory: is missing
       hint: must be a path, relative to the YAML file
     config error: hydrant.yaml:5:28: delivery_streams[0].destination.file.dirctory: unknown key
@@ -111,7 +111,8 @@ delivery_streams:
   - name: a
     from_stream: { name: clicks }
     buffering: { object_size: 128 MiB }
-    destination: { opensearch: { endpoint: http://127.0.0.1:9200 } }
+    format: { orc: {} }
+    destination: { file: { directory: a } }
 ";
     insta::assert_snapshot!(problems(text), @"
     config error: hydrant.yaml:2:1: limits: not supported yet by this version
@@ -122,7 +123,7 @@ delivery_streams:
       hint: remove the key
     config error: hydrant.yaml:7:18: delivery_streams[0].buffering.object_size: not supported yet by this version
       hint: remove the key
-    config error: hydrant.yaml:8:20: delivery_streams[0].destination.opensearch: not supported yet by this version
+    config error: hydrant.yaml:8:15: delivery_streams[0].format.orc: not supported yet by this version
       hint: remove the key
     5 problems; nothing was started
     ");
@@ -269,13 +270,13 @@ fn a_choice_has_exactly_one_key() {
     insta::assert_snapshot!(stream_problems("    format: parquet\n    destination: { file: { directory: a }, s3: { bucket: b } }"), @"
     config error: hydrant.yaml:3:13: delivery_streams[0].format: must be a map with exactly one of `lines` or `parquet`, got `parquet`
       hint: the choice is a key: write `format: { parquet: { … } }`
-    config error: hydrant.yaml:4:18: delivery_streams[0].destination: must be a map with exactly one of `file` or `s3`, got `file` and `s3`
+    config error: hydrant.yaml:4:18: delivery_streams[0].destination: must be a map with exactly one of `file`, `s3`, `http_endpoint`, `opensearch` or `splunk`, got `file` and `s3`
     2 problems; nothing was started
     ");
     insta::assert_snapshot!(stream_problems("    format: { lines: }\n    destination: {}"), @"
     config error: hydrant.yaml:3:20: delivery_streams[0].format.lines: must be a map of keys, got nothing
       hint: write `{}` for the defaults, or remove the key
-    config error: hydrant.yaml:4:18: delivery_streams[0].destination: must be a map with exactly one of `file` or `s3`, got none
+    config error: hydrant.yaml:4:18: delivery_streams[0].destination: must be a map with exactly one of `file`, `s3`, `http_endpoint`, `opensearch` or `splunk`, got none
     2 problems; nothing was started
     ");
     insta::assert_snapshot!(stream_problems("    format: { jsonl: {} }"), @"

@@ -143,3 +143,94 @@ fn keys_and_prefix_agree() {
     assert!(broken.contains("hydrant.yaml:5:12: delivery_streams[0].partitioning.jq.a: "), "{broken}");
     assert!(broken.contains("hydrant.yaml:6:12: delivery_streams[0].partitioning.jq.b: "), "{broken}");
 }
+
+#[test]
+fn destinations_that_take_requests_are_checked() {
+    let text = r#"    destination:
+      http_endpoint:
+        url: ftp://example.com
+        access_key: "plain:two\nlines"
+        common_attributes: { "": a }
+        content_encoding: deflate
+        retry: 3 h
+        request_timeout: 0 s
+        ca: none.pem
+    backup: { records: some }"#;
+    insta::assert_snapshot!(stream_problems(text), @r#"
+    config error: hydrant.yaml:5:14: delivery_streams[0].destination.http_endpoint.url: must be an `http://` or `https://` URL, got `ftp://example.com`
+      hint: write it as `https://ingest.example.com/firehose`; a secret goes into `access_key`
+    config error: hydrant.yaml:6:21: delivery_streams[0].destination.http_endpoint.access_key: must be at most 4096 printable ASCII characters, for it goes into a header
+      hint: check what the reference points to
+    config error: hydrant.yaml:7:34: delivery_streams[0].destination.http_endpoint.common_attributes."": must be a name of 1 to 256 characters and a value of up to 1024
+    config error: hydrant.yaml:8:27: delivery_streams[0].destination.http_endpoint.content_encoding: must be `none` or `gzip`, got `deflate`
+    config error: hydrant.yaml:9:16: delivery_streams[0].destination.http_endpoint.retry: must be 0 s to 2 h, got 3 h
+    config error: hydrant.yaml:10:26: delivery_streams[0].destination.http_endpoint.request_timeout: must be 1 s to 180 s, got 0 s
+    config error: hydrant.yaml:11:13: delivery_streams[0].destination.http_endpoint.ca: cannot read `none.pem`: No such file or directory (os error 2)
+      hint: the path is relative to the YAML file
+    config error: hydrant.yaml:12:13: delivery_streams[0].backup: must have exactly one of `file` or `s3`, got none
+    config error: hydrant.yaml:12:24: delivery_streams[0].backup.records: must be `failed` or `all`, got `some`
+    9 problems; nothing was started
+    "#);
+    let text = r#"    destination:
+      opensearch: { endpoint: "http://a?b", index: Access, user: a }
+    backup: { file: { directory: a }, s3: { bucket: b } }"#;
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:4:31: delivery_streams[0].destination.opensearch.endpoint: must be an `http://` or `https://` URL without a query, got `http://a?b`
+      hint: write it as `https://search.example.com:9200`; name and password have their own keys
+    config error: hydrant.yaml:4:52: delivery_streams[0].destination.opensearch.index: must be 1 to 80 characters that an index name may have, got `Access`
+      hint: such as `access-logs`; the rotation appends its own suffix
+    config error: hydrant.yaml:4:66: delivery_streams[0].destination.opensearch.user: needs `password` beside it
+      hint: add `password`, or remove `user`
+    config error: hydrant.yaml:5:13: delivery_streams[0].backup: must have exactly one of `file` or `s3`, got `file` and `s3`
+    4 problems; nothing was started
+    ");
+    let text = "    destination: { splunk: { ack_timeout: 900 s } }\n    backup: {}";
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:3:28: delivery_streams[0].destination.splunk.endpoint: is missing
+      hint: must be an `http://` or `https://` URL without a query
+    config error: hydrant.yaml:3:28: delivery_streams[0].destination.splunk.token: is missing
+      hint: must be `env:NAME`, `file:PATH`, `credential:NAME` or `plain:TEXT`
+    config error: hydrant.yaml:3:43: delivery_streams[0].destination.splunk.ack_timeout: must be 1 s to 600 s, got 900 s
+    config error: hydrant.yaml:4:13: delivery_streams[0].backup: must have exactly one of `file` or `s3`, got none
+    4 problems; nothing was started
+    ");
+}
+
+#[test]
+fn what_only_objects_have_is_refused_elsewhere() {
+    let text = r#"    buffering: { size: 65 MiB }
+    partitioning: { jq: { a: .a } }
+    format: { parquet: { columns: { a: int } } }
+    destination: { http_endpoint: { url: "http://127.0.0.1:1/" } }"#;
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:2:5: delivery_streams[0].backup: is missing: what `http_endpoint` refuses must go somewhere
+      hint: add `backup: { s3: { bucket: … } }` or `backup: { file: { directory: … } }`
+    config error: hydrant.yaml:3:24: delivery_streams[0].buffering.size: must be 1 MiB to 64 MiB with `http_endpoint`, got 65 MiB
+      hint: it is the size of one request there; 5 MiB is the default
+    config error: hydrant.yaml:4:19: delivery_streams[0].partitioning: only objects are partitioned, and `http_endpoint` takes requests
+      hint: remove `partitioning`
+    config error: hydrant.yaml:5:24: delivery_streams[0].format.parquet: only objects can be Parquet, and `http_endpoint` takes requests
+      hint: remove `format`
+    4 problems; nothing was started
+    ");
+    let text = r#"    processing: { append_delimiter: true }
+    destination: { opensearch: { endpoint: "http://127.0.0.1:1/", index: a } }
+    backup:
+      file:
+        directory: a
+        prefix: "!{partitionKeyFromQuery:a}/"
+        error_output_prefix: "!{firehose:error-output-type}/""#;
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:3:37: delivery_streams[0].processing.append_delimiter: `opensearch` takes documents, which have no delimiters
+      hint: remove the key
+    config error: hydrant.yaml:8:17: delivery_streams[0].backup.file.prefix: a backup has no partitions
+      hint: remove the partition keys from its prefix
+    2 problems; nothing was started
+    ");
+    let text = "    destination: { file: { directory: a } }\n    backup: { file: { directory: b } }";
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:4:13: delivery_streams[0].backup.records: failed records go to the error output of the destination; beside objects a backup has all records
+      hint: write `records: all`, or remove `backup`
+    1 problem; nothing was started
+    ");
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::OnError;
+use crate::{BackupRecords, ContentEncoding, DocumentId, IndexRotation, SplunkEndpoint};
 use std::time::Duration;
 
 #[test]
@@ -21,8 +22,9 @@ fn the_smallest_file_has_every_default() {
         stream.processing.plugins.is_empty() && stream.processing.append_delimiter && stream.partitioning.is_none()
     );
     assert!(matches!(stream.format, Format::Lines { compression: crate::LineCompression::None }));
-    let Destination::File { directory, naming } = &stream.destination else { panic!("{stream:?}") };
+    let ObjectStore { place: Place::File { directory }, naming } = objects(stream) else { panic!("{stream:?}") };
     assert_eq!(directory, Path::new("/etc/hydrant/lake"));
+    assert!(stream.backup.is_none());
     assert_eq!(naming.prefix.text(), "!{timestamp:yyyy/MM/dd/HH}/");
     assert_eq!(naming.error_output_prefix.text(), "!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd/HH}/");
     assert_eq!((naming.time_zone, &naming.file_extension), (chrono_tz::Tz::UTC, &None));
@@ -83,7 +85,7 @@ fn every_key_arrives() {
         (partitioning.jq.as_ref().unwrap().names(), partitioning.partitions_max),
         (&["customer".to_owned()][..], 50_000)
     );
-    let Destination::S3 { bucket, connection, naming } = &one.destination else { panic!("{one:?}") };
+    let ObjectStore { place: Place::S3 { bucket, connection, .. }, naming } = objects(one) else { panic!("{one:?}") };
     assert_eq!((&**bucket, connection.endpoint.as_ref().unwrap().as_str()), ("logs", "https://s3.example.com/"));
     assert_eq!((&*connection.region, connection.path_style), ("us-west-2", true));
     assert_eq!(connection.keys.as_ref().unwrap().session_token.as_ref().unwrap().reveal(), "t0ken");
@@ -94,7 +96,46 @@ fn every_key_arrives() {
     assert_eq!(parquet.schema.to_string(), "ts: timestamp, price: decimal(10,2)");
     assert_eq!((parquet.compression, parquet.row_group), (ParquetCompression::Zstd, 64 << 20));
     assert!(!two.processing.append_delimiter);
-    assert_eq!(two.destination.naming().error_output_prefix.text(), "bad/");
+    assert_eq!(objects(two).naming.error_output_prefix.text(), "bad/");
+    assert_eq!(objects(two).naming.error_output_prefix.text(), two.error_store().naming.error_output_prefix.text());
+    let backup = two.backup.as_ref().unwrap();
+    assert_eq!((backup.records, backup.store.naming.file_extension.as_deref()), (BackupRecords::All, Some(".txt")));
+    assert!(matches!(&backup.store.place, Place::File { directory } if directory == Path::new("/raw")));
+}
+
+#[test]
+fn destinations_that_take_requests_arrive_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = everything(dir.path()).0.unwrap_or_else(|problems| panic!("{problems}")).config;
+    let [_, _, three, four, five] = config.delivery_streams.as_slice() else { panic!() };
+    let Destination::HttpEndpoint(http) = &three.destination else { panic!("{three:?}") };
+    assert_eq!(http.url.as_str(), "https://ingest.example.com/firehose?team=web");
+    assert_eq!(http.access_key.as_ref().unwrap().reveal(), "s3cret");
+    assert_eq!((&*http.common_attributes["team"], &*http.common_attributes["a b"]), ("web", ""));
+    assert_eq!((http.content_encoding, http.retry), (ContentEncoding::Gzip, Duration::ZERO));
+    assert_eq!(http.request_timeout, Duration::from_secs(10));
+    assert_eq!(http.ca.as_ref().unwrap().path, dir.path().join("ca.pem"));
+    assert_eq!(http.source_arn, "arn:aws:firehose:us-east-1:210987654321:deliverystream/three");
+    assert_eq!((three.buffering.size, three.processing.append_delimiter), (5 << 20, false));
+    let backup = three.backup.as_ref().unwrap();
+    assert_eq!(
+        (backup.records, three.error_store().naming.prefix.text()),
+        (BackupRecords::Failed, "three/!{timestamp:yyyy/MM/dd/HH}/")
+    );
+
+    let Destination::OpenSearch(search) = &four.destination else { panic!("{four:?}") };
+    assert_eq!((search.endpoint.as_str(), &*search.index), ("https://search.example.com:9200/below", "access-logs"));
+    assert_eq!((search.rotation, search.document_id), (IndexRotation::OneWeek, DocumentId::None));
+    assert_eq!((search.type_name.as_deref(), search.request_size), (Some("_doc"), 1 << 20));
+    let login = search.login.as_ref().unwrap();
+    assert_eq!((&*login.user, login.password.reveal()), ("admin", "s3cret"));
+    assert_eq!((search.retry, search.request_timeout), (Duration::from_secs(600), Duration::from_secs(30)));
+    assert!(!four.processing.append_delimiter && four.destination.retry() == Some(search.retry));
+
+    let Destination::Splunk(splunk) = &five.destination else { panic!("{five:?}") };
+    assert_eq!((splunk.token.reveal(), splunk.endpoint_type), ("t0ken", SplunkEndpoint::Event));
+    assert_eq!((splunk.ack_timeout, splunk.retry), (Duration::from_secs(200), Duration::from_secs(7200)));
+    assert_eq!((five.buffering.size, five.processing.append_delimiter), (2 << 20, false));
 }
 
 #[test]
@@ -111,7 +152,7 @@ delivery_streams:
         .delivery_streams
         .iter()
         .map(|stream| {
-            let Destination::S3 { connection: s3, .. } = &stream.destination else { panic!("{stream:?}") };
+            let Place::S3 { connection: s3, .. } = &objects(stream).place else { panic!("{stream:?}") };
             let keys = s3.keys.as_ref().unwrap();
             let endpoint = s3.endpoint.as_ref().unwrap();
             format!("{endpoint} {} {} {}", s3.region, s3.path_style, keys.access_key_id.reveal())
@@ -129,7 +170,7 @@ delivery_streams:
 #[test]
 fn without_an_s3_section_a_bucket_is_one_of_aws() {
     let config = loaded("delivery_streams: [{ name: a, destination: { s3: { bucket: logs } } }]").config;
-    let Destination::S3 { connection, .. } = &config.delivery_streams[0].destination else { panic!() };
+    let Place::S3 { connection, .. } = &objects(&config.delivery_streams[0]).place else { panic!() };
     assert!(connection.endpoint.is_none() && connection.keys.is_none() && !connection.path_style);
     assert_eq!(connection.region, "us-east-1");
 }
@@ -162,7 +203,7 @@ fn variables_stand_inside_values_and_bring_no_yaml() {
         .delivery_streams
         .remove(0);
     assert_eq!((stream.name.as_str(), stream.buffering.size, stream.region.as_deref()), ("web-logs", 5 << 20, None));
-    let Destination::File { directory, naming } = &stream.destination else { panic!() };
+    let ObjectStore { place: Place::File { directory }, naming } = objects(&stream) else { panic!() };
     assert_eq!(directory, Path::new("/lake/x, region: y"));
     assert!(naming.prefix.text().starts_with("${x}/"));
 }
@@ -174,7 +215,7 @@ fn what_yaml_1_1_would_turn_into_something_else_is_literal_text() {
     assert_eq!(config.account.as_str(), "012345678901");
     let names: Vec<&str> = config.delivery_streams.iter().map(|stream| stream.name.as_str()).collect();
     assert_eq!(names, ["no", "1.0"]);
-    let Destination::File { directory, .. } = &config.delivery_streams[0].destination else { panic!() };
+    let Place::File { directory } = &objects(&config.delivery_streams[0]).place else { panic!() };
     assert_eq!(directory, Path::new("0777"));
 }
 

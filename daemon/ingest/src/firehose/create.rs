@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use hydrant_config::{
     Buffering, DeliveryStream, DeliveryStreamSpec, Destination, Format, JqKeys, LineCompression, LogPolicy, Naming,
-    NamingMember, NamingProblem, Partitioning, Processing, StreamName,
+    NamingMember, NamingProblem, ObjectStore, Partitioning, Place, Processing, S3Options, StreamName,
 };
 use serde_json::{Value, json};
 
@@ -154,7 +154,11 @@ fn build(
         },
         partitioning: s3.partitioned.then_some(Partitioning { jq, partitions_max: PARTITIONS_MAX }),
         format,
-        destination: Destination::S3 { bucket: s3.bucket.to_owned(), connection, naming },
+        destination: Destination::Objects(ObjectStore {
+            place: Place::S3 { bucket: s3.bucket.to_owned(), connection, options: S3Options::default() },
+            naming,
+        }),
+        backup: None,
         version_id: 1,
     };
     DeliveryStream::new(spec).map_err(|problems| {

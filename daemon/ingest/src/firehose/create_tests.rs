@@ -86,7 +86,8 @@ fn the_smallest_request_gets_awss_defaults() {
     assert!(matches!(stream.format, Format::Lines { compression: LineCompression::None }));
     assert!(stream.partitioning.is_none() && stream.processing.plugins.is_empty());
     assert!(!stream.processing.append_delimiter);
-    assert!(matches!(&stream.destination, Destination::S3 { bucket, .. } if bucket == "logs"));
+    let store = stream.destination.objects().unwrap();
+    assert!(matches!(&store.place, Place::S3 { bucket, .. } if bucket == "logs"));
     let mut plain = request(json!({}));
     plain[PLAIN] = plain[EXTENDED].take();
     assert!(delivery_stream_from_request(&plain, "eu-west-1", &mappings()).is_ok());
@@ -106,7 +107,7 @@ fn everything_that_is_built_arrives_in_the_delivery_stream() {
     }));
     assert!(matches!(stream.format, Format::Lines { compression: LineCompression::Gzip }));
     assert_eq!(stream.buffering, Buffering { size: 1 << 20, interval: Duration::ZERO });
-    let naming = stream.destination.naming();
+    let naming = &stream.error_store().naming;
     assert_eq!(naming.time_zone, Tz::Europe__Berlin);
     assert_eq!(naming.file_extension.as_deref(), Some(".json.gz"));
     assert_eq!(stream.processing.plugins[0].arn.as_deref(), Some(&*format!("{LAMBDA}:$LATEST")));

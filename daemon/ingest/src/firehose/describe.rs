@@ -2,7 +2,7 @@
 //! request that would have made it, as far as AWS has words for it.
 
 use hydrant_config::{
-    AccountId, DeliveryStream, Destination, Format, LineCompression, ParquetCompression, Plugin, Prefix,
+    AccountId, DeliveryStream, Format, LineCompression, ObjectStore, ParquetCompression, Place, Plugin, Prefix,
 };
 use serde_json::{Map, Value, json};
 
@@ -108,10 +108,10 @@ fn plain(extended: &Map<String, Value>) -> Map<String, Value> {
 }
 
 fn of_yaml(stream: &DeliveryStream, account: &AccountId) -> Value {
-    let naming = stream.destination.naming();
-    let bucket = match &stream.destination {
-        Destination::S3 { bucket, .. } => format!("arn:aws:s3:::{bucket}"),
-        Destination::File { .. } => FILE_BUCKET_ARN.to_owned(),
+    let ObjectStore { place, naming } = stream.error_store();
+    let bucket = match place {
+        Place::S3 { bucket, .. } => format!("arn:aws:s3:::{bucket}"),
+        Place::File { .. } => FILE_BUCKET_ARN.to_owned(),
     };
     let gzip = matches!(stream.format, Format::Lines { compression: LineCompression::Gzip });
     let mut members = json!({
