@@ -18,8 +18,12 @@ const GROUP_BYTES: u64 = 8 << 20;
 
 /// Queues one commit. The caller has set `committing`.
 pub(crate) fn schedule(log: &Arc<Shared>) {
-    let job = Arc::clone(log);
-    log.options.committers.run(Box::new(move || commit(&job)));
+    log.options.committers.run(job(log));
+}
+
+fn job(log: &Arc<Shared>) -> Box<dyn FnOnce() + Send> {
+    let log = Arc::clone(log);
+    Box::new(move || commit(&log))
 }
 
 fn commit(log: &Arc<Shared>) {
@@ -53,7 +57,7 @@ fn commit(log: &Arc<Shared>) {
         log.idle.notify_all();
     } else {
         drop(state);
-        schedule(log);
+        log.options.committers.run_next(job(log));
     }
 }
 

@@ -8,7 +8,10 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::sync::thread;
-use crate::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// All buffers that nobody uses together: a group of the largest size fits, and so do those of many small ones.
+const BUFFER_BYTES_KEPT: usize = 12 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -54,7 +57,7 @@ impl Committers {
     }
 
     pub(crate) fn run(&self, job: Job) {
-        let mut jobs = self.handle.pool.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.handle.pool.jobs();
         jobs.waiting.push_back(job);
         if !self.handle.inline {
             drop(jobs);
@@ -63,6 +66,21 @@ impl Committers {
             drop(jobs);
             self.handle.pool.work_off();
         }
+    }
+
+    /// `run` for a job that is the last thing the job that brings it does. Nobody is woken: the thread that is about to end
+    /// that one takes the next that waits. So a busy log stays on one thread, and still takes its turn.
+    pub(crate) fn run_next(&self, job: Job) {
+        self.handle.pool.jobs().waiting.push_back(job);
+    }
+
+    /// Lends an empty buffer, the one that was used last: its pages are there and warm.
+    pub(crate) fn with_buffer<T>(&self, work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut buffer = self.handle.pool.jobs().take_buffer();
+        let done = work(&mut buffer);
+        buffer.clear();
+        self.handle.pool.jobs().keep_buffer(buffer);
+        done
     }
 }
 
@@ -80,7 +98,7 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.pool.jobs.lock().unwrap_or_else(PoisonError::into_inner).stopping = true;
+        self.pool.jobs().stopping = true;
         self.pool.more.notify_all();
     }
 }
@@ -97,13 +115,35 @@ struct Jobs {
     stopping: bool,
     /// Somebody's thread is at work, in a pool that has none of its own.
     inline_busy: bool,
+    /// Empty, the one used last at the end. Of the threads and not of the logs, so that an idle log costs no memory.
+    buffers: Vec<Vec<u8>>,
+    buffer_bytes: usize,
+}
+
+impl Jobs {
+    fn take_buffer(&mut self) -> Vec<u8> {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.buffer_bytes -= buffer.capacity();
+        buffer
+    }
+
+    fn keep_buffer(&mut self, buffer: Vec<u8>) {
+        if self.buffer_bytes + buffer.capacity() <= BUFFER_BYTES_KEPT {
+            self.buffer_bytes += buffer.capacity();
+            self.buffers.push(buffer);
+        }
+    }
 }
 
 impl Pool {
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Does what waits, and what comes meanwhile: in a loop, so that jobs that bring jobs need no more stack.
     fn work_off(&self) {
         loop {
-            let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut jobs = self.jobs();
             let Some(job) = jobs.waiting.pop_front() else {
                 jobs.inline_busy = false;
                 return;
@@ -121,7 +161,7 @@ impl Pool {
     }
 
     fn next(&self) -> Option<Job> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.jobs();
         loop {
             if let Some(job) = jobs.waiting.pop_front() {
                 return Some(job);

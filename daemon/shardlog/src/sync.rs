@@ -6,12 +6,12 @@
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, mpsc};
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use std::{thread, thread_local};
+pub(crate) use std::thread;
 
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, mpsc};
 #[cfg(all(test, feature = "shuttle"))]
-pub(crate) use shuttle::{thread, thread_local};
+pub(crate) use shuttle::thread;
 
 // These make nobody wait: what they decide is decided beside one of the others.
 pub(crate) use std::sync::{Arc, OnceLock, PoisonError, atomic};

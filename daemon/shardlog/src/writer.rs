@@ -2,31 +2,23 @@
 //!
 //! Invariant: nothing is written after a write or sync that failed, and a group that was refused for space left no trace.
 
-use std::cell::RefCell;
 use std::io;
 
 use hydrant_disk::DiskFile;
 use hydrant_record::{Lsn, NewRecord, Timestamp};
 
 use crate::Appended;
-use crate::frames::{Frames, Stamp, place, runs};
+use crate::frames::{Frames, Run, Stamp, place, runs};
 use crate::layout::{FOOTER_BYTES, Footer, FrameHeader, Index, Kind, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader};
 use crate::layout::{frame_bytes, index_bytes_max};
 use crate::log::{Shared, Spare};
 use crate::segment::{CreateError, FRAMES_START, Prepared, Request, Segment};
 use crate::shards::{Reshard, ReshardError, ShardMap};
-use crate::sync::{Arc, thread_local};
+use crate::sync::Arc;
 
-/// A larger buffer is given back after the group that needed it: many threads keep one each.
-const BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// Free space is asked for again after so many bytes, or after a second.
 const SPACE_BYTES: u64 = 32 << 20;
 const SPACE_MILLIS: u64 = 1000;
-
-thread_local! {
-    /// Of the thread and not of the log, so that an idle log costs no memory.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Where the next group goes. Used by one thread at a time.
 #[derive(Debug)]
@@ -107,14 +99,11 @@ impl Writer {
         let now = log.options.clock.now();
         let shards = Arc::clone(&log.state().shards);
         let (records, places) = place(members, &shards, self.next);
-        let bytes = runs(&records).map(|run| frame_bytes(run.body_bytes)).sum();
+        let runs: Vec<Run<'_, '_>> = runs(&records).collect();
+        let bytes = runs.iter().map(|run| frame_bytes(run.body_bytes)).sum();
         self.check_space(log, now, bytes)?;
         self.make_room(log, bytes, roll)?;
-        let end = self.write(log, now, |frames| {
-            for run in runs(&records) {
-                frames.records(&run);
-            }
-        })?;
+        let end = self.write(log, (now, bytes), |frames| runs.iter().for_each(|run| frames.records(run)))?;
         self.ask_for_next(log);
         let appended = places.into_iter().map(|place| place.appended(log.epoch, now)).collect();
         Ok(Committed { appended, next: self.next, end })
@@ -129,7 +118,7 @@ impl Writer {
         let bytes = frame_bytes(body.len());
         self.check_space(log, now, bytes)?;
         self.make_room(log, bytes, false)?;
-        let end = self.write(log, now, |frames| frames.control(Kind::Shards, &body))?;
+        let end = self.write(log, (now, bytes), |frames| frames.control(Kind::Shards, &body))?;
         Ok((shards, end))
     }
 
@@ -152,21 +141,26 @@ impl Writer {
         if self.active.as_ref().is_some_and(fits) { Ok(()) } else { self.roll(log, bytes) }
     }
 
-    /// One write and one sync of the frames that `fill` makes. Returns where they end.
-    fn write(&mut self, log: &Shared, now: Timestamp, fill: impl FnOnce(&mut Frames<'_>)) -> io::Result<u64> {
+    /// One write and one sync of the frames that `fill` makes, of so many bytes before compression. Returns where they end.
+    fn write(
+        &mut self,
+        log: &Shared,
+        (now, bytes): (Timestamp, u64),
+        fill: impl FnOnce(&mut Frames<'_>),
+    ) -> io::Result<u64> {
         let active = self.active.as_mut().expect("there is room");
         active.commits += 1;
-        BUFFER.with(|buffer| {
-            let buffer = &mut *buffer.borrow_mut();
-            buffer.clear();
-            let stamp = Stamp {
-                salt: active.segment.header.salt,
-                durable: (active.segment.header.number, active.end),
-                now,
-                commit: active.commits,
-                compression: log.options.compression,
-                mends: false,
-            };
+        let stamp = Stamp {
+            salt: active.segment.header.salt,
+            durable: (active.segment.header.number, active.end),
+            now,
+            commit: active.commits,
+            compression: log.options.compression,
+            mends: false,
+        };
+        log.options.committers.with_buffer(|buffer| {
+            // At once: a buffer that grows is copied each time.
+            buffer.reserve(usize::try_from(bytes).map_err(io::Error::other)?);
             let mut frames = Frames::new(buffer, stamp, (self.next, active.chain));
             fill(&mut frames);
             let (next, chain, written) = frames.finish();
@@ -177,9 +171,6 @@ impl Writer {
             active.end += buffer.len() as u64;
             active.chain = chain;
             self.next = next;
-            if buffer.capacity() > BUFFER_BYTES_KEPT {
-                *buffer = Vec::new();
-            }
             Ok(active.end)
         })
     }
