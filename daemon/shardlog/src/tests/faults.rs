@@ -9,7 +9,7 @@ fn faulty() -> FaultyDisk {
     FaultyDisk::new(Arc::new(RealDisk::new()))
 }
 
-/// A short life with a roll, a trim and a reopening. Returns the acked records with their LSNs.
+/// A short life with a roll, a trim, a shrinking, an expiry and a reopening. Returns the acked records with their LSNs.
 fn life(disk: &FaultyDisk, dir: &Path) -> Vec<(u64, NewRecord)> {
     let mut acked = Vec::new();
     for round in 0..2 {
@@ -31,6 +31,8 @@ fn life(disk: &FaultyDisk, dir: &Path) -> Vec<(u64, NewRecord)> {
             }
         }
         let _ = log.trim(lsn(1));
+        let _ = log.shrink(None);
+        let _ = log.expire(&Limits { before: None, bytes_max: Some(0) }, Expendable::Through(Some(lsn(4))));
         let _ = log.close();
     }
     acked

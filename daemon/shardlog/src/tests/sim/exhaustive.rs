@@ -8,7 +8,8 @@ use super::truth::{Identities, Truth};
 use super::world::submit_all;
 use super::*;
 
-/// Append, a group of two, roll, append, trim, close, reopen, append; as far as the disk lets it.
+/// Append, a group of three, roll, append, trim, append, shrink, append, expire, append, close, reopen, append; as far as the
+/// disk lets it.
 struct History {
     disk: Arc<dyn Disk>,
     truth: Truth,
@@ -35,6 +36,13 @@ impl History {
         log.trim(lsn(2)).ok()?;
         self.append(&log, 2)?;
         seen(&self.truth);
+        log.shrink(None).ok()?;
+        self.append(&log, 1)?;
+        let (through, before) = (self.truth.last() - 2, Timestamp::from_millis(Stopped.now().as_millis() + 1));
+        self.truth.trimmed = through;
+        let limits = Limits { before: Some(before), bytes_max: None };
+        log.expire(&limits, Expendable::Through(Lsn::new(through))).ok()?;
+        self.append(&log, 1)?;
         log.close().ok()?;
         seen(&self.truth);
         let log = self.open()?;

@@ -61,12 +61,14 @@ impl World {
 
     fn step(&mut self) {
         match self.dice.below(100) {
-            0..40 => self.append(),
-            40..55 => self.read(),
-            55..62 => self.trim(),
-            62..68 => self.roll(),
-            68..71 => self.reshard(),
-            71..76 => self.reopen(),
+            0..38 => self.append(),
+            38..52 => self.read(),
+            52..58 => self.trim(),
+            58..62 => self.expire(),
+            62..65 => self.shrink(),
+            65..70 => self.roll(),
+            70..73 => self.reshard(),
+            73..76 => self.reopen(),
             76..80 => self.restart(self.sim.crash(), false),
             80..84 => self.power_loss(),
             84..88 => self.arm_death(),
@@ -208,6 +210,39 @@ impl World {
         // Also when it fails: some of it may be done.
         self.truth.trimmed = self.truth.trimmed.max(through.min(self.truth.last()));
         if let Err(error) = self.log.trim(lsn(through)) {
+            assert!(self.armed || self.full, "{error}");
+        }
+    }
+
+    /// By age, which stands still and so takes all or nothing, and by size.
+    fn expire(&mut self) {
+        let through = self.dice.below(self.truth.last() + 1);
+        let (expendable, may_go) = match self.dice.chance(1, 2) {
+            true => (Expendable::All, self.truth.last()),
+            false => (Expendable::Through(Lsn::new(through)), through),
+        };
+        let before = Timestamp::from_millis(Stopped.now().as_millis() + self.dice.below(2));
+        let limits = Limits {
+            before: self.dice.chance(1, 2).then_some(before),
+            bytes_max: self.dice.chance(1, 2).then(|| self.dice.below(200_000)),
+        };
+        // Also when it fails: some of it may be done.
+        self.truth.trimmed = self.truth.trimmed.max(may_go);
+        match self.log.expire(&limits, expendable) {
+            Ok(Some(expired)) => {
+                assert!(expired.last.get() <= may_go, "{expired:?} went, of {expendable:?}");
+                let first = value(self.log.first().map_or(self.log.last(), Lsn::previous));
+                assert_eq!(first, expired.last.get(), "what went is told, and nothing else went");
+            }
+            Ok(None) => {}
+            Err(error) => assert!(self.armed || self.full, "{error}"),
+        }
+    }
+
+    fn shrink(&mut self) {
+        let unneeded = self.dice.below(self.truth.last() + 2);
+        self.truth.trimmed = self.truth.trimmed.max(unneeded.min(self.truth.last()));
+        if let Err(error) = self.log.shrink(Lsn::new(unneeded)) {
             assert!(self.armed || self.full, "{error}");
         }
     }
