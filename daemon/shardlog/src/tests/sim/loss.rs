@@ -1,5 +1,7 @@
 //! What is left when an operator gives up what cannot be read.
 
+use hydrant_disk::faulty::Fault;
+
 use super::rot::{Laid, readable};
 use super::truth::Truth;
 use super::*;
@@ -12,9 +14,12 @@ pub(super) fn give_up(laid: &[Laid], found: &SimDisk, truth: &Truth, known: Opti
     let disk = found.crash();
     let known_durable = known.and_then(Lsn::new);
     let options = LogOptions { accept_loss: true, known_durable, ..sim_options() };
+    let mut dice = Dice::new(truth.last() ^ laid.iter().map(|segment| segment.end).sum::<u64>());
+    let cut_off = dice.chance(1, 2);
+    let disk = if cut_off { stopped_on_the_way(disk, &options, &mut dice) } else { disk };
     let (log, recovery) = open_with(Arc::new(disk.clone()), options).expect("its loss was accepted");
     let (read, lost) = survey(&log, truth, truth.last());
-    assert!(!recovery.lost.is_empty());
+    assert!(cut_off || !recovery.lost.is_empty());
     let is_lost = |lsn: u64| lost.iter().any(|(first, last)| (*first..=*last).contains(&lsn));
     for lsn in value(log.first())..=truth.last() {
         let there = read.contains(&lsn);
@@ -29,6 +34,17 @@ pub(super) fn give_up(laid: &[Laid], found: &SimDisk, truth: &Truth, known: Opti
     assert!(recovery.lost.is_empty());
     let acked = truth.last().min(appended.first.get() - 1);
     assert_eq!(survey(&log, truth, acked), ([&read[..], &[appended.first.get()]].concat(), lost));
+}
+
+/// Accepts the loss on a device that dies at some call, and loses what was not synced: the next opening starts from there.
+fn stopped_on_the_way(disk: SimDisk, options: &LogOptions, dice: &mut Dice) -> SimDisk {
+    let device = FaultyDisk::new(Arc::new(disk.clone()));
+    device.inject(Fault::From(1 + dice.below(60)));
+    match open_with(Arc::new(device), options.clone()) {
+        Ok(_) | Err(OpenError::Io { .. }) => {}
+        Err(error) => panic!("its loss was accepted: {error}"),
+    }
+    if dice.chance(1, 2) { disk.crash() } else { disk.power_loss(dice.roll()) }
 }
 
 /// LSNs that are read, and ranges that are lost. Records up to `acked` must be what was acked.
