@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hydrant_disk::Disk;
@@ -18,6 +19,9 @@ use crate::accounting::Counts;
 /// Entries between two snapshots; then older segments go.
 const ENTRIES_PER_SNAPSHOT: u64 = 2_000;
 const READ_BYTES: usize = 1 << 20;
+/// How long an entry waits for space, and how often it asks. The daemon looks at its reserve every second.
+const FULL_PATIENCE: Duration = Duration::from_secs(10);
+const FULL_PAUSE: Duration = Duration::from_millis(100);
 
 /// A range of LSNs, from the first to the last, and what is staged for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -324,9 +328,17 @@ fn append(log: &ShardLog, entry: &Entry) -> Result<Lsn, AppendError> {
     append_bytes(log, encode(entry))
 }
 
+/// A disk that is full is so for a moment only, as far as a journal is concerned: the reserve is given up for what it writes.
 fn append_bytes(log: &ShardLog, data: Bytes) -> Result<Lsn, AppendError> {
     let record = NewRecord { placement: Placement::Any, partition_key: None, data };
-    log.append(vec![record]).map(|appended| appended.last)
+    let append = || log.append(vec![record.clone()]).map(|appended| appended.last);
+    for _ in 0..FULL_PATIENCE.as_millis() / FULL_PAUSE.as_millis() {
+        match append() {
+            Err(AppendError::DiskFull) => std::thread::sleep(FULL_PAUSE),
+            done => return done,
+        }
+    }
+    append()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use hydrant_disk::RealDisk;
+use hydrant_disk::{FaultyDisk, RealDisk};
 
 use super::*;
 
@@ -107,4 +107,26 @@ fn restarts_and_many_chunks_leave_few_segments() {
     }
     let segments = |place: &Place| std::fs::read_dir(place.journal_dir()).unwrap().count();
     assert!(segments(&place) <= 3, "{}", segments(&place));
+}
+
+#[test]
+fn an_entry_that_needs_a_segment_waits_until_a_full_disk_has_space() {
+    let place = Place::new();
+    let disk = FaultyDisk::new(Place::disk());
+    let options = LogOptions::new();
+    let opened =
+        Journal::open(Arc::new(disk.clone()), &place.journal_dir(), StreamId([1; 16]), &place.log(), options).unwrap();
+    opened.log.roll().unwrap();
+    disk.set_full(true);
+    let asked = disk.calls();
+    std::thread::scope(|scope| {
+        let staged = scope.spawn(|| opened.staged(chunk(1, 1, 4)));
+        while disk.calls() == asked {
+            std::thread::yield_now();
+        }
+        disk.set_full(false);
+        staged.join().unwrap().unwrap();
+    });
+    opened.close().unwrap();
+    assert_eq!(place.open(1).unwrap().snapshot().staged_through(), Lsn::new(4));
 }
