@@ -46,9 +46,7 @@ const EVERYTHING: &str = r#"
 data_dir: data
 memory: 1 GiB
 account: "210987654321"
-api:
-  listen: 0.0.0.0:4567
-  tls: { certificate: cert.pem, key: key.pem, client_ca: ca.pem }
+api: { listen: 0.0.0.0:4567 }
 admin: { listen: "[::1]:4568" }
 credentials:
   - access_key_id: AKIAEXAMPLE
@@ -169,15 +167,8 @@ fn objects(stream: &crate::DeliveryStream) -> &ObjectStore {
 }
 
 fn everything(dir: &Path) -> (Result<Loaded, Problems>, BTreeSet<String>) {
-    for file in ["clean.wasm", "cert.pem", "key.pem"] {
-        std::fs::write(dir.join(file), "").unwrap();
-    }
-    std::fs::write(
-        dir.join("ca.pem"),
-        "-----BEGIN CERTIFICATE-----
-",
-    )
-    .unwrap();
+    std::fs::write(dir.join("clean.wasm"), "").unwrap();
+    std::fs::write(dir.join("ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
     let env = Environment::of([("SECRET", "s3cret"), ("TOKEN", "t0ken")]);
     load_and_trace(EVERYTHING, &dir.join(FILE), &env)
 }

@@ -15,9 +15,11 @@ use hydrant_shardlog::{AppendError, LogOptions, OpenError, ReadError, ShardLog};
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Counts;
+use crate::inline::Inline;
 
-/// Entries between two snapshots; then older segments go.
+/// Entries and their bytes between two snapshots; then older segments go.
 const ENTRIES_PER_SNAPSHOT: u64 = 2_000;
+const BYTES_PER_SNAPSHOT: u64 = 16 << 20;
 const READ_BYTES: usize = 1 << 20;
 /// How long an entry waits for space, and how often it asks. The daemon looks at its reserve every second.
 const FULL_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,9 +37,18 @@ pub(crate) struct StagedChunk {
     pub(crate) destination: String,
     /// `None`: the chunk has no object at all (everything was dropped or lost) and no file.
     pub(crate) manifest: Option<ManifestAt>,
+    /// Of a small chunk: what would else be its staged file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inline: Option<Inline>,
 }
 
-/// Where in the staged file its manifest is.
+impl StagedChunk {
+    pub(crate) fn has_file(&self) -> bool {
+        self.manifest.is_some() && self.inline.is_none()
+    }
+}
+
+/// Where in the staged bytes their manifest is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ManifestAt {
@@ -92,6 +103,11 @@ impl State {
 
     pub(crate) fn open_chunks(&self) -> impl Iterator<Item = &StagedChunk> {
         self.open.values()
+    }
+
+    /// What the open chunks hold in memory.
+    pub(crate) fn inline_bytes(&self) -> usize {
+        self.open.values().filter_map(|chunk| chunk.inline.as_ref()).map(Inline::len).sum()
     }
 
     pub(crate) fn settled(&self) -> Counts {
@@ -169,10 +185,16 @@ pub enum JournalError {
 #[derive(Debug)]
 pub(crate) struct Journal {
     log: ShardLog,
-    /// Entries since the last snapshot. Held over the sync, so that entries stand in the journal in the order decided.
-    writing: Mutex<u64>,
+    /// Held over the sync, so that entries stand in the journal in the order decided.
+    writing: Mutex<SinceSnapshot>,
     /// What is on the medium. Held for moments only, so that a status page never waits for a disk.
     state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct SinceSnapshot {
+    entries: u64,
+    bytes: u64,
 }
 
 impl Journal {
@@ -211,7 +233,7 @@ impl Journal {
         if staged > last {
             return Err(JournalError::LogBehind { staged, last });
         }
-        let journal = Journal { log, writing: Mutex::new(0), state: Mutex::new(state) };
+        let journal = Journal { log, writing: Mutex::default(), state: Mutex::new(state) };
         // Every opening begins a segment; with a snapshot in it the older ones can go, however often the daemon restarts.
         match journal.write_snapshot(&mut journal.writing()) {
             // What is there already is enough to go on with, and delivery is what frees the disk.
@@ -251,31 +273,33 @@ impl Journal {
         let encoded = encode(&entry);
         let refused = |reason: &str| JournalError::Invalid { entry: Lsn::FIRST, reason: reason.to_owned() };
         next.apply(entry).map_err(refused)?;
+        let bytes = encoded.len() as u64;
         append_bytes(&self.log, encoded)?;
         *self.state() = next;
-        *since_snapshot += 1;
+        since_snapshot.entries += 1;
+        since_snapshot.bytes += bytes;
         Ok(())
     }
 
     fn compact(&self) -> Result<(), JournalError> {
         let mut since_snapshot = self.writing();
-        if *since_snapshot < ENTRIES_PER_SNAPSHOT {
+        if since_snapshot.entries < ENTRIES_PER_SNAPSHOT && since_snapshot.bytes < BYTES_PER_SNAPSHOT {
             return Ok(());
         }
         self.log.roll()?;
         self.write_snapshot(&mut since_snapshot)
     }
 
-    fn write_snapshot(&self, since_snapshot: &mut u64) -> Result<(), JournalError> {
+    fn write_snapshot(&self, since_snapshot: &mut SinceSnapshot) -> Result<(), JournalError> {
         let at = append(&self.log, &Entry::Snapshot(self.snapshot()))?;
-        *since_snapshot = 0;
+        *since_snapshot = SinceSnapshot::default();
         if let Some(before) = at.previous() {
             self.log.trim(before)?;
         }
         Ok(())
     }
 
-    fn writing(&self) -> MutexGuard<'_, u64> {
+    fn writing(&self) -> MutexGuard<'_, SinceSnapshot> {
         self.writing.lock().expect("no thread panics while it writes the journal")
     }
 
@@ -284,7 +308,6 @@ impl Journal {
     }
 }
 
-/// The state that the entries add up to; `None` for a journal without entries.
 /// The last record that the journal in `dir` names.
 pub(crate) fn staged_through(
     disk: Arc<dyn Disk>,
@@ -297,6 +320,7 @@ pub(crate) fn staged_through(
     Ok(state.and_then(|state| state.staged_through()))
 }
 
+/// The state that the entries add up to; `None` for a journal without entries.
 fn replay(log: &ShardLog) -> Result<Option<State>, JournalError> {
     let mut tail = log.tail(log.first().map_or(log.last(), Lsn::previous));
     let mut read: Option<State> = None;
@@ -329,6 +353,7 @@ fn append(log: &ShardLog, entry: &Entry) -> Result<Lsn, AppendError> {
 }
 
 /// A disk that is full is so for a moment only, as far as a journal is concerned: the reserve is given up for what it writes.
+#[expect(clippy::disallowed_methods, reason = "a thread for blocking work; nobody tells when a disk has space again")]
 fn append_bytes(log: &ShardLog, data: Bytes) -> Result<Lsn, AppendError> {
     let record = NewRecord { placement: Placement::Any, partition_key: None, data };
     let append = || log.append(vec![record.clone()]).map(|appended| appended.last);

@@ -1,4 +1,4 @@
-//! What a staged file holds, written at its end. Invariant: nothing about a chunk is decided after this was synced.
+//! What the staged bytes of a chunk hold, written at their end. Invariant: nothing about a chunk is decided after this was synced.
 
 use hydrant_disk::{DiskFile, read_exact_at};
 use serde::{Deserialize, Serialize};

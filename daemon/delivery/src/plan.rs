@@ -71,6 +71,8 @@ impl Planner {
         let (mut gatherer, mut stager) = (watched(gatherer, &more), stager);
         let mut delay = STALL_MIN;
         loop {
+            // Asked before the step, which may have found the end of the log before the last record was put.
+            let draining = self.drain.is_cancelled();
             let step;
             (gatherer, step) = self.cpu.run(gatherer, Gatherer::step).await;
             let cut = match step {
@@ -83,9 +85,7 @@ impl Planner {
                 }
                 Ok(Step::Full) => true,
                 Ok(Step::Gathered) => gatherer.gathering_for() > Some(self.stream.buffering.interval.max(BEHIND_MIN)),
-                Ok(Step::CaughtUp) if self.drain.is_cancelled() && gatherer.gathering_since().is_none() => {
-                    return Ok(());
-                }
+                Ok(Step::CaughtUp) if draining && gatherer.gathering_since().is_none() => return Ok(()),
                 Ok(Step::CaughtUp) => match self.wait(self.interval_left(&gatherer), &more).await {
                     Wake::Records => false,
                     Wake::Cut => true,

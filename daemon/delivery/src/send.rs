@@ -15,7 +15,7 @@ use hydrant_sinks::{Body, Delivery};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::spawn_blocking;
 
-use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
+use crate::journal::{Journal, JournalError, StagedChunk};
 use crate::manifest::{Manifest, ManifestError, StagedObject};
 use crate::pipeline::Delivered;
 use crate::retry::{Retrying, Undelivered};
@@ -109,12 +109,14 @@ impl Sender {
         chunk: StagedChunk,
         slot: OwnedSemaphorePermit,
     ) -> Result<Option<(StagedChunk, Sent, OwnedSemaphorePermit)>, SendError> {
-        let Some(at) = chunk.manifest.clone() else { return Ok(Some((chunk, Sent::default(), slot))) };
+        if chunk.manifest.is_none() {
+            return Ok(Some((chunk, Sent::default(), slot)));
+        }
         if chunk.destination != self.destination {
             let (staged, configured) = (chunk.destination, self.destination.clone());
             return Err(SendError::OtherDestination { chunk: chunk.chunk, staged, configured });
         }
-        let (file, manifest) = self.read_manifest(chunk.chunk, at).await?;
+        let (file, manifest) = self.read_manifest(&chunk).await?;
         let mut sent = Sent::default();
         let (mut objects, mut under_way) = (manifest.objects.into_iter(), FuturesUnordered::new());
         loop {
@@ -135,10 +137,14 @@ impl Sender {
         }
     }
 
-    async fn read_manifest(&self, chunk: u64, at: ManifestAt) -> Result<(Arc<dyn DiskFile>, Manifest), SendError> {
-        let (disk, path) = (Arc::clone(&self.disk), staged_path(&self.staged_dir, chunk));
+    async fn read_manifest(&self, chunk: &StagedChunk) -> Result<(Arc<dyn DiskFile>, Manifest), SendError> {
+        let (disk, path) = (Arc::clone(&self.disk), staged_path(&self.staged_dir, chunk.chunk));
+        let (at, inline) = (chunk.manifest.clone().expect("its chunk has objects"), chunk.inline.clone());
         let read = spawn_blocking(move || -> Result<_, SendError> {
-            let file = disk.open(&path).map_err(ManifestError::Io)?;
+            let file = match inline {
+                Some(inline) => Arc::new(inline),
+                None => disk.open(&path).map_err(ManifestError::Io)?,
+            };
             let manifest = Manifest::read(&*file, &at)?;
             Ok((file, manifest))
         });
@@ -178,7 +184,7 @@ impl Sender {
         spawn_blocking(move || journal.done(number)).await.expect("the journal does not panic")?;
         self.note(chunk, sent);
         let (disk, log, dir) = (Arc::clone(&self.disk), self.log.clone(), self.staged_dir.clone());
-        let has_file = chunk.manifest.is_some();
+        let has_file = chunk.has_file();
         let unneeded = Lsn::new(chunk.to).filter(|_| !self.retained);
         let removed = spawn_blocking(move || -> std::io::Result<()> {
             if has_file {

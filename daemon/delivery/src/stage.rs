@@ -1,6 +1,6 @@
-//! Hop 7: a gathered chunk becomes one staged file with every byte and name that it will send.
+//! Hop 7: a gathered chunk becomes one staged file, or a few bytes in the journal, with every byte and name that it will send.
 //!
-//! Invariant: when `stage` returns, the file, its name and the STAGED entry are on the medium. Before that nothing has left.
+//! Invariant: when `stage` returns, all of it and the STAGED entry are on the medium. Before that nothing has left.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,18 +9,20 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use hydrant_config::{DeliveryStreamSpec, Format, LineCompression, Partition};
-use hydrant_disk::{Disk, StreamWriter};
+use hydrant_disk::Disk;
 use hydrant_formats::{EncodeError, Encoded, Encoder, encoder};
 use hydrant_record::{StreamId, Timestamp};
-use hydrant_shardlog::{Clock, ReadError, ShardLog};
+use hydrant_shardlog::{AppendError, Clock, ReadError, ShardLog};
 
 use crate::accounting::Counts;
 use crate::gather::{Gap, Gathered};
 use crate::group::{ErrorType, Failure, Group};
+use crate::inline::INLINE_BYTES_MAX;
 use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
 use crate::manifest::{Manifest, StagedObject};
 use crate::name::{ChunkId, KeyParts, ObjectId, object_key};
 use crate::originals::Rejects;
+use crate::packed::Packed;
 use crate::spool::SpoolReader;
 
 /// A part ends here even if it has not its size, which bounds what is remembered of its records.
@@ -37,7 +39,17 @@ pub(crate) enum StageError {
     Read(#[from] ReadError),
     /// Whether STAGED is durable is not known: only a restart, which reads the journal, can tell.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Journal(JournalError),
+}
+
+impl From<JournalError> for StageError {
+    fn from(error: JournalError) -> StageError {
+        match error {
+            // The one case in which it is known: nothing was written.
+            JournalError::Append(AppendError::DiskFull) => StageError::Io(io::ErrorKind::StorageFull.into()),
+            other => StageError::Journal(other),
+        }
+    }
 }
 
 impl From<EncodeError> for StageError {
@@ -93,12 +105,9 @@ impl Stager {
 
     /// Blocks on CPU and disk.
     pub(crate) fn stage(&mut self, mut gathered: Gathered) -> Result<StagedChunk, StageError> {
-        let chunk = self.journal.with(crate::journal::State::next_chunk);
+        let (chunk, inlined) = self.journal.with(|state| (state.next_chunk(), state.inline_bytes()));
         let path = staged_path(&self.staged_dir, chunk);
-        if self.disk.exists(&path)? {
-            self.disk.remove(&path)?;
-        }
-        let out = StreamWriter::new(self.disk.create(&path)?, 0);
+        let out = Packed::new(Arc::clone(&self.disk), path, INLINE_BYTES_MAX.saturating_sub(inlined));
         // Where all records are lost there is no object to be named.
         let epoch = gathered.epoch.unwrap_or_else(|| self.log.epoch());
         let id = ChunkId { delivery_stream: self.stream_id, epoch, chunk };
@@ -106,10 +115,7 @@ impl Stager {
         gathered.spool.flush()?;
         self.outputs(&mut build, &mut gathered)?;
         self.error_outputs(&mut build, &gathered)?;
-        let (counts, manifest) = self.seal(build, &gathered, &path)?;
-        let (from, to) = (gathered.from.get(), gathered.to.get());
-        let destination = crate::send::destination_identity(&self.stream.destination);
-        let staged = StagedChunk { chunk, from, to, counts, destination, manifest };
+        let staged = self.seal(build, &gathered)?;
         self.journal.staged(staged.clone())?;
         for gap in gathered.gaps {
             let (name, Gap { first, last, expired }) = (&self.stream.name, gap);
@@ -216,33 +222,31 @@ impl Stager {
         Ok(())
     }
 
-    /// Writes the manifest and syncs the file and its name.
-    fn seal(
-        &self,
-        mut build: Build,
-        gathered: &Gathered,
-        path: &Path,
-    ) -> Result<(Counts, Option<ManifestAt>), StageError> {
+    /// Puts the manifest behind the objects; a file and its name are synced.
+    fn seal(&self, build: Build, gathered: &Gathered) -> Result<StagedChunk, StageError> {
+        let (chunk, counts) = (build.id.chunk, build.counts);
         let (from, to) = (gathered.from.get(), gathered.to.get());
-        assert_eq!(build.counts.total(), to - from + 1, "every record of a chunk has exactly one verdict");
+        assert_eq!(counts.total(), to - from + 1, "every record of a chunk has exactly one verdict");
+        let destination = crate::send::destination_identity(&self.stream.destination);
+        let mut staged = StagedChunk { chunk, from, to, counts, destination, manifest: None, inline: None };
+        let mut out = build.out;
         if build.objects.is_empty() {
-            self.disk.remove(path)?;
-            return Ok((build.counts, None));
+            out.discard()?;
+            return Ok(staged);
         }
-        let manifest = Manifest { chunk: build.id.chunk, from, to, objects: build.objects };
+        let manifest = Manifest { chunk, from, to, objects: build.objects };
         let (bytes, sha256) = manifest.encode();
-        let offset = build.out.position();
-        build.out.write_all(&bytes)?;
-        build.out.finish()?.sync_data()?;
-        self.disk.sync_dir(&self.staged_dir)?;
-        Ok((build.counts, Some(ManifestAt { offset, length: bytes.len() as u64, sha256 })))
+        staged.manifest = Some(ManifestAt { offset: out.position(), length: bytes.len() as u64, sha256 });
+        out.write_all(&bytes)?;
+        staged.inline = out.seal()?;
+        Ok(staged)
     }
 }
 
-/// The staged file while it grows.
+/// A chunk while it is encoded.
 struct Build {
     id: ChunkId,
-    out: StreamWriter,
+    out: Packed,
     objects: Vec<StagedObject>,
     counts: Counts,
 }
@@ -277,7 +281,7 @@ impl Build {
 }
 
 struct Hashing<'a> {
-    out: &'a mut StreamWriter,
+    out: &'a mut Packed,
     digest: Context,
 }
 

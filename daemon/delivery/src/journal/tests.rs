@@ -31,18 +31,23 @@ impl Place {
         ShardLog::open(Self::disk(), &self.dir.path().join("log"), LogOptions::new()).unwrap().0
     }
 
+    /// Segments as small as those of the daemon.
+    fn options() -> LogOptions {
+        LogOptions { segment_bytes_max: 4 << 20, ..LogOptions::new() }
+    }
+
     fn journal_dir(&self) -> PathBuf {
         self.dir.path().join("journal")
     }
 
     fn open(&self, stream: u8) -> Result<Journal, JournalError> {
-        Journal::open(Self::disk(), &self.journal_dir(), StreamId([stream; 16]), &self.log(), LogOptions::new())
+        Journal::open(Self::disk(), &self.journal_dir(), StreamId([stream; 16]), &self.log(), Self::options())
     }
 }
 
 fn chunk(chunk: u64, from: u64, to: u64) -> StagedChunk {
     let counts = Counts { delivered: to - from, failed: 1, ..Counts::default() };
-    StagedChunk { chunk, from, to, counts, destination: "file:/lake".to_owned(), manifest: None }
+    StagedChunk { chunk, from, to, counts, destination: "file:/lake".to_owned(), manifest: None, inline: None }
 }
 
 #[test]
@@ -91,6 +96,43 @@ fn a_journal_of_another_stream_and_one_ahead_of_its_log_are_refused() {
     drop(journal);
     assert!(matches!(place.open(2), Err(JournalError::Foreign { .. })));
     assert!(matches!(place.open(1), Err(JournalError::LogBehind { staged: 12, last: 10 })));
+}
+
+#[test]
+fn inline_bytes_survive_reopening_and_snapshots_and_cost_few_segments() {
+    let place = Place::new();
+    let journal = place.open(1).unwrap();
+    let inline = Inline(Bytes::from(vec![0xa5; 200 << 10]));
+    let manifest = Some(ManifestAt { offset: 0, length: 1, sha256: String::new() });
+    for number in 1..=200 {
+        let one = StagedChunk {
+            chunk: number,
+            inline: Some(inline.clone()),
+            manifest: manifest.clone(),
+            ..chunk(number, number, number)
+        };
+        journal.staged(one).unwrap();
+        if number > 1 {
+            journal.done(number - 1).unwrap();
+        }
+    }
+    assert_eq!(journal.with(State::inline_bytes), inline.len(), "done chunks hold nothing");
+    let bytes: u64 =
+        std::fs::read_dir(place.journal_dir()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    assert!(bytes < 200 * inline.len() as u64, "old segments go after some bytes, too: {bytes}");
+    drop(journal);
+    let state = replay(&ShardLog::open(Place::disk(), &place.journal_dir(), Place::options()).unwrap().0).unwrap();
+    let open: Vec<_> = state.as_ref().unwrap().open_chunks().collect();
+    assert_eq!((open.len(), open[0].inline.as_ref(), open[0].has_file()), (1, Some(&inline), false));
+}
+
+#[test]
+fn a_chunk_of_before_bytes_were_inline_has_a_file() {
+    let text = r#"{"chunk":1,"from":1,"to":2,"counts":{"delivered":2,"failed":0,"dropped":0},"destination":"file:/lake",
+        "manifest":{"offset":10,"length":20,"sha256":"00"}}"#;
+    let chunk: StagedChunk = serde_json::from_str(text).unwrap();
+    assert!(chunk.has_file());
+    assert!(!serde_json::to_string(&chunk).unwrap().contains("inline"), "and is written as before");
 }
 
 #[test]

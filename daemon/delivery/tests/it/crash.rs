@@ -9,6 +9,21 @@ use hydrant_disk::{Disk, FaultyDisk, RealDisk};
 
 const RECORDS: usize = 12;
 
+/// What each record begins with, so that a chunk is staged in the journal or in a file.
+const SIZES: [usize; 2] = [1, 70 << 10];
+
+fn batches(size: usize) -> Vec<Vec<String>> {
+    ["a", "b", "c"].iter().map(|batch| numbered(&batch.repeat(size), RECORDS / 3)).collect()
+}
+
+fn filled(size: usize) -> Place {
+    let place = Place::lines();
+    for records in batches(size) {
+        place.append(&records.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    place
+}
+
 /// Runs with a device that is gone from the `n`-th call on. Whether it was still there at the end.
 async fn run_until_gone(place: &Place, n: u64) -> bool {
     let disk = FaultyDisk::new(Arc::new(RealDisk::new()));
@@ -20,31 +35,33 @@ async fn run_until_gone(place: &Place, n: u64) -> bool {
     drained && log.close().is_ok() && disk.calls() < n
 }
 
-fn assert_exactly_once(place: &Place, n: u64) {
+fn assert_exactly_once(place: &Place, size: usize, n: u64) {
     let mut found = place.lines_below("");
-    let mut wanted: Vec<String> = ["a", "b", "c"].iter().flat_map(|batch| numbered(batch, RECORDS / 3)).collect();
+    let mut wanted = batches(size).concat();
     found.sort();
     wanted.sort();
-    assert_eq!(found, wanted, "the device died at call {n}");
+    assert!(found == wanted, "the device died at call {n}: got {} lines", found.len());
     let strays: Vec<_> = place.objects().into_keys().filter(|key| key.contains("/.")).collect();
     assert!(strays.is_empty(), "{strays:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_device_that_dies_at_any_call_loses_and_doubles_nothing() {
+    for size in SIZES {
+        dies_at_any_call(size).await;
+    }
+}
+
+async fn dies_at_any_call(size: usize) {
     for n in 1.. {
-        let place = Place::lines();
-        for batch in ["a", "b", "c"] {
-            let records = numbered(batch, RECORDS / 3);
-            place.append(&records.iter().map(String::as_str).collect::<Vec<_>>());
-        }
+        let place = filled(size);
         let survived = run_until_gone(&place, n).await;
         let status = place.deliver_all(None).await;
-        assert_exactly_once(&place, n);
+        assert_exactly_once(&place, size, n);
         assert!(status.accounting.holds(), "{status:?}");
         assert_eq!((status.accounting.stored, status.accounting.delivered), (12, 12), "the device died at call {n}");
         if survived {
-            assert!(n > 50, "the run had only {n} calls; does it still go through the disk?");
+            assert!(n > 40, "the run had only {n} calls; does it still go through the disk?");
             return;
         }
     }
@@ -53,12 +70,14 @@ async fn a_device_that_dies_at_any_call_loses_and_doubles_nothing() {
 /// A call that fails once and then works must not be taken for one that worked.
 #[tokio::test(start_paused = true)]
 async fn a_single_failing_call_loses_and_doubles_nothing() {
+    for size in SIZES {
+        fails_at_any_call(size).await;
+    }
+}
+
+async fn fails_at_any_call(size: usize) {
     for n in 1.. {
-        let place = Place::lines();
-        for batch in ["a", "b", "c"] {
-            let records = numbered(batch, RECORDS / 3);
-            place.append(&records.iter().map(String::as_str).collect::<Vec<_>>());
-        }
+        let place = filled(size);
         let disk = FaultyDisk::new(Arc::new(RealDisk::new()));
         disk.inject(Fault::Call(n));
         let faulty: Arc<dyn Disk> = Arc::new(disk.clone());
@@ -69,7 +88,7 @@ async fn a_single_failing_call_loses_and_doubles_nothing() {
             let _ = pipeline.drain(GRACE).await;
         }
         place.deliver_all(None).await;
-        assert_exactly_once(&place, n);
+        assert_exactly_once(&place, size, n);
         if disk.calls() < n {
             return;
         }
@@ -98,6 +117,29 @@ async fn what_was_staged_goes_out_under_its_old_name() {
     place.deliver_all(None).await;
     assert_eq!(place.lines_below("new/"), ["three"]);
     assert_eq!(place.lines_below("2"), ["one", "two"], "the default prefix begins with the year");
+}
+
+/// A small chunk costs the sync of its journal record and no other; a larger one also those of its file and its name.
+#[tokio::test(start_paused = true)]
+async fn a_small_chunk_is_staged_with_one_sync() {
+    let syncs_of = async |size: usize| {
+        let place = filled(size);
+        let disk = FaultyDisk::new(Arc::new(RealDisk::new()));
+        let faulty: Arc<dyn Disk> = Arc::new(disk.clone());
+        let log = place.log(Arc::clone(&faulty)).unwrap();
+        let before = disk.syncs();
+        let pipeline = place.start(faulty, &log, Arc::new(Down), None).unwrap();
+        let started = disk.syncs();
+        while pipeline.status().staged_chunks == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let staged = disk.syncs();
+        pipeline.stop().await.unwrap();
+        assert!(started > before);
+        staged - started
+    };
+    assert_eq!(syncs_of(SIZES[0]).await, 1);
+    assert!(syncs_of(SIZES[1]).await >= 3);
 }
 
 #[derive(Debug)]

@@ -18,7 +18,6 @@ use hydrant_record::StreamId;
 use hydrant_shardlog::ShardLog;
 use serde_json::Value;
 
-use crate::answer::Answer;
 use crate::request::Operations;
 use crate::{ApiError, ControlError, StoredKinesis};
 
@@ -137,11 +136,12 @@ pub(crate) struct Request {
     pub(crate) operations: Arc<Operations>,
 }
 
-pub(crate) async fn run(operation: Operation, request: Request) -> Result<Answer, ApiError> {
+/// The text of the answer; empty for the operations that have none.
+pub(crate) async fn run(operation: Operation, request: Request) -> Result<String, ApiError> {
     if request.body.get("DryRun").is_some_and(|flag| *flag == Value::Bool(true)) {
         return Err(ApiError::dry_run());
     }
-    let text = match operation {
+    match operation {
         Operation::GetRecords => get::records(&request).await,
         Operation::GetShardIterator => iterator::give(&request).await,
         Operation::DescribeStream => streams::describe(&request),
@@ -152,8 +152,7 @@ pub(crate) async fn run(operation: Operation, request: Request) -> Result<Answer
         Operation::ListTags => settings::list_tags(&request),
         Operation::Unbuilt(name) => Err(crate::firehose::unsupported(name)),
         _ => change(operation, request).await,
-    };
-    text.map(Answer::Json)
+    }
 }
 
 /// Runs to its end in a task of its own, so that a client that goes away leaves nothing half done.

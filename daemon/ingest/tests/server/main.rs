@@ -4,8 +4,6 @@
 
 mod client;
 mod house;
-mod http2;
 mod kinesis;
 mod operations;
 mod refusals;
-mod tls;
