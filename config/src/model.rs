@@ -22,6 +22,8 @@ pub struct Config {
     pub memory: u64,
     pub account: AccountId,
     pub api: SocketAddr,
+    /// Of the API; `None` is plain HTTP.
+    pub tls: Option<TlsFiles>,
     pub admin: SocketAddr,
     /// `None`: loopback only, any well-formed signature is accepted.
     pub credentials: Option<Vec<Credential>>,
@@ -41,6 +43,16 @@ pub struct AccountId(pub(crate) Arc<str>);
 /// 1 to 64 of `[a-zA-Z0-9_.-]`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamName(pub(crate) Arc<str>);
+
+/// PEM files of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// With the intermediate ones behind it.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Clients must show a certificate signed by one of these.
+    pub client_ca: Option<PathBuf>,
+}
 
 /// Who may call.
 #[derive(Clone, Debug)]

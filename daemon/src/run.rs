@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use hydrant_config::Config;
 use hydrant_disk::RealDisk;
-use hydrant_ingest::{Auth, Counters, Front, Keys, Kinesis, Limits, Mappings, Registry, Server};
+use hydrant_ingest::{Auth, Counters, Front, Keys, Kinesis, Limits, Mappings, Registry, Server, Tls};
 use hydrant_shardlog::SystemClock;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::control;
 use crate::engine::Engine;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, chain};
 use crate::kinesis;
 use crate::store::{Machine, Opener, Store};
 use crate::watch::{self, Alarm};
@@ -59,6 +59,7 @@ impl Daemon {
     /// Starts everything, or nothing: on `Err` no port is open and no record was taken.
     pub(crate) async fn start(config: Config, options: Options) -> Result<Daemon, Failure> {
         let (broken_sender, broken) = mpsc::channel(1);
+        let tls = load_tls(&config)?.map(Arc::new);
         let (api, admin_address) = (config.api, config.admin);
         let opened = tokio::task::spawn_blocking(move || {
             let store = open_store(&config.data_dir, options.adopt.as_deref())?;
@@ -71,7 +72,7 @@ impl Daemon {
         let (engine, registry, kinesis) = opened.await.map_err(|error| Failure::of(Exit::Runtime, &error))??;
 
         let counters = Arc::new(Counters::default());
-        let front = front(&engine, registry, kinesis, Arc::clone(&counters));
+        let front = Front { tls, ..front(&engine, registry, kinesis, Arc::clone(&counters)) };
         let server = Server::bind(api, front).await.map_err(|error| cannot_listen("api", api, &error))?;
         let stop = CancellationToken::new();
         let admin = Admin::bind(admin_address, Arc::clone(&engine), counters, stop.clone())
@@ -145,7 +146,20 @@ fn front(engine: &Arc<Engine>, registry: Arc<Registry>, kinesis: Kinesis, counte
         counters,
         budget: Arc::new(Semaphore::new(budget)),
         limits: Limits::default(),
+        tls: None,
     }
+}
+
+/// The certificates of the API.
+pub(crate) fn load_tls(config: &Config) -> Result<Option<Tls>, Failure> {
+    let load = |files| {
+        Tls::load(files).map_err(|error| {
+            Failure::new(Exit::Config, format!("config error: api.tls: {}", chain(&error))).hint(
+                "the daemon's user must be able to read both files, and the key must be the one of the certificate",
+            )
+        })
+    };
+    config.tls.as_ref().map(load).transpose()
 }
 
 fn cannot_listen(what: &str, address: SocketAddr, error: &std::io::Error) -> Failure {

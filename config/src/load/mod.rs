@@ -1,5 +1,6 @@
 //! From a YAML file to a [`Config`]. All problems are found in one reading; with any of them there is no `Config`.
 
+mod access;
 mod destination;
 mod sections;
 mod stream;
@@ -60,15 +61,15 @@ fn read_config(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Config> {
     let data_dir = sections::data_dir(root, reader);
     let memory = root.size(reader, "memory");
     let account = sections::account(root, reader);
-    let (api, admin) = sections::addresses(root, reader);
-    let credentials = sections::credentials(root, reader);
-    sections::check_access(root, reader, &api, credentials.as_deref());
+    let (access::Api { listen: api, tls }, admin) = access::addresses(root, reader);
+    let credentials = access::credentials(root, reader);
+    access::check_access(root, reader, &api, credentials.as_deref());
     let s3 = sections::s3(root, reader);
     let lambda = sections::lambda(root, reader);
     let glue = sections::glue(root, reader);
     let delivery_streams = stream::delivery_streams(root, reader, (&account, s3.as_ref()))?;
     let (api, admin) = (api.address, admin.address);
-    Some(Config { data_dir, memory, account, api, admin, credentials, s3, lambda, glue, delivery_streams })
+    Some(Config { data_dir, memory, account, api, tls, admin, credentials, s3, lambda, glue, delivery_streams })
 }
 
 #[cfg(test)]

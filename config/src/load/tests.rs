@@ -46,7 +46,9 @@ const EVERYTHING: &str = r#"
 data_dir: data
 memory: 1 GiB
 account: "210987654321"
-api: { listen: 0.0.0.0:4567 }
+api:
+  listen: 0.0.0.0:4567
+  tls: { certificate: cert.pem, key: key.pem, client_ca: ca.pem }
 admin: { listen: "[::1]:4568" }
 credentials:
   - access_key_id: AKIAEXAMPLE
@@ -167,8 +169,15 @@ fn objects(stream: &crate::DeliveryStream) -> &ObjectStore {
 }
 
 fn everything(dir: &Path) -> (Result<Loaded, Problems>, BTreeSet<String>) {
-    std::fs::write(dir.join("clean.wasm"), "").unwrap();
-    std::fs::write(dir.join("ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    for file in ["clean.wasm", "cert.pem", "key.pem"] {
+        std::fs::write(dir.join(file), "").unwrap();
+    }
+    std::fs::write(
+        dir.join("ca.pem"),
+        "-----BEGIN CERTIFICATE-----
+",
+    )
+    .unwrap();
     let env = Environment::of([("SECRET", "s3cret"), ("TOKEN", "t0ken")]);
     load_and_trace(EVERYTHING, &dir.join(FILE), &env)
 }

@@ -1,8 +1,10 @@
-//! The AWS-compatible front door: one HTTP port that speaks Firehose's and Kinesis' JSON 1.1 to unchanged AWS SDKs.
+//! The AWS-compatible front door: one port that speaks Firehose's and Kinesis' JSON 1.1 over HTTP/1.1 and HTTP/2, plain or
+//! under TLS, to unchanged AWS SDKs.
 //!
 //! A request is read under limits, its signature verified, its shape validated as AWS does, and only then acted upon.
 //! A success reply to a put means that the log said the bytes are durable; after any error reply nothing was stored.
 
+mod answer;
 mod catalog;
 mod control;
 mod counters;
@@ -28,5 +30,5 @@ pub use error::ApiError;
 pub use firehose::{Mappings, delivery_stream_from_request};
 pub use kinesis::{Kinesis, KinesisPlane, KinesisStream, KinesisStreams};
 pub use registry::{DeliveryStreamDefinition, Entry, Origin, Registry, RegistryError, Status, StreamHandle};
-pub use server::{Front, Limits, Server};
+pub use server::{Front, Limits, Server, Tls, TlsError};
 pub use sigv4::{Auth, Keys};

@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::answer::Answer;
 use crate::firehose::{self, Mappings, Operation, Put};
 use crate::kinesis::{self, Kinesis};
 use crate::sigv4::Caller;
@@ -37,7 +38,7 @@ pub(crate) async fn answer(
     body: &Bytes,
     auth: &Auth,
     operations: &Arc<Operations>,
-) -> Result<String, ApiError> {
+) -> Result<Answer, ApiError> {
     check_content(head, body)?;
     if let Some(operation) = target_text(head).strip_prefix(kinesis::TARGET) {
         return kinesis(kinesis::Operation::parse(operation), head, body, (auth, operations)).await;
@@ -53,10 +54,12 @@ pub(crate) async fn answer(
     let operation = target.ok_or_else(|| ApiError::unknown_operation(StatusCode::BAD_REQUEST, unknown_text(head)))?;
     let caller = auth.verify(head, body, "firehose", operations.clock.now())?;
     match (operation, put) {
-        (_, Some(put)) => put.run(&caller.region, operations).await,
-        (Operation::Put { batch }, None) => put_again(batch, body, &caller, operations).await,
+        (_, Some(put)) => put.run(&caller.region, operations).await.map(Answer::Json),
+        (Operation::Put { batch }, None) => put_again(batch, body, &caller, operations).await.map(Answer::Json),
         (Operation::Unbuilt(name), None) => Err(firehose::unsupported(name)),
-        (operation, None) => control(operation, body, caller, operations).await.map(|answer| answer.to_string()),
+        (operation, None) => {
+            control(operation, body, caller, operations).await.map(|answer| Answer::Json(answer.to_string()))
+        }
     }
 }
 
@@ -66,7 +69,7 @@ async fn kinesis(
     head: &Parts,
     body: &Bytes,
     (auth, operations): (&Auth, &Arc<Operations>),
-) -> Result<String, ApiError> {
+) -> Result<Answer, ApiError> {
     let put = match target {
         Some(kinesis::Operation::Put { .. }) => kinesis::Put::parse(body),
         _ => None,
@@ -78,7 +81,7 @@ async fn kinesis(
     let region = auth.verify(head, body, "kinesis", operations.clock.now())?.region;
     let request = |body| kinesis::Request { body, region, operations: Arc::clone(operations) };
     match (operation, put) {
-        (kinesis::Operation::Put { batch }, Some(put)) => put.run(batch, &request(Value::Null)).await,
+        (kinesis::Operation::Put { batch }, Some(put)) => put.run(batch, &request(Value::Null)).await.map(Answer::Json),
         (kinesis::Operation::Put { batch }, None) => {
             let text = {
                 let (value, _permit) = tree(body, &operations.budget)?;
@@ -87,7 +90,7 @@ async fn kinesis(
             let put = kinesis::Put::parse(&text);
             let put =
                 put.ok_or_else(|| ApiError::serialization("a member has a JSON type that cannot be converted"))?;
-            put.run(batch, &request(Value::Null)).await
+            put.run(batch, &request(Value::Null)).await.map(Answer::Json)
         }
         (operation, _) => {
             let (value, _permit) = tree(body, &operations.budget)?;

@@ -22,6 +22,7 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) async fn execute(self) -> Result<(), Failure> {
         let config = self.config.load()?;
+        crate::run::load_tls(&config)?;
         samples(&config);
         let mut problems = plugins(&config)?;
         if !self.offline {

@@ -46,6 +46,13 @@ impl Put {
 
 /// A client for the daemon of this configuration, which listens at `api`.
 pub(crate) fn client_of(config: &Config, api: std::net::SocketAddr) -> Result<Client, Failure> {
+    if config.tls.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "this command speaks plain HTTP, and the API of this configuration is `api.tls`",
+        )
+        .hint("put records by an AWS SDK or the AWS CLI with an https endpoint URL"));
+    }
     let endpoint = Url::parse(&format!("http://{api}/"))?;
     // Without credentials in the YAML any well-formed signature is accepted.
     let (key, secret) = match config.credentials.as_deref().and_then(<[_]>::first) {

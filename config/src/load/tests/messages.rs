@@ -97,8 +97,19 @@ fn unknown_keys_get_the_nearest_known_key() {
     ");
     insta::assert_snapshot!(problems("api: { port: 4567 }"), @"
     config error: hydrant.yaml:1:8: api.port: unknown key
-      hint: known here: `listen`
+      hint: known here: `listen` and `tls`
     1 problem; nothing was started
+    ");
+}
+
+#[test]
+fn tls_needs_both_files_and_both_must_be_there() {
+    insta::assert_snapshot!(problems("api: { tls: { certificate: nowhere.pem } }"), @"
+    config error: hydrant.yaml:1:13: api.tls.key: is missing
+      hint: must be a path, relative to the YAML file
+    config error: hydrant.yaml:1:28: api.tls.certificate: file not found, got `nowhere.pem`
+      hint: the path is relative to the YAML file
+    2 problems; nothing was started
     ");
 }
 
@@ -106,7 +117,7 @@ fn unknown_keys_get_the_nearest_known_key() {
 fn keys_of_later_versions_are_not_called_unknown() {
     let text = "
 limits: { shards: 500 }
-api: { tls: {} }
+admin: { tls: {} }
 delivery_streams:
   - name: a
     from_stream: { name: clicks }
@@ -117,7 +128,7 @@ delivery_streams:
     insta::assert_snapshot!(problems(text), @"
     config error: hydrant.yaml:2:1: limits: not supported yet by this version
       hint: remove the key
-    config error: hydrant.yaml:3:8: api.tls: not supported yet by this version
+    config error: hydrant.yaml:3:10: admin.tls: not supported yet by this version
       hint: remove the key
     config error: hydrant.yaml:6:5: delivery_streams[0].from_stream: not supported yet by this version
       hint: remove the key

@@ -62,6 +62,9 @@ fn every_key_arrives() {
     assert_eq!(config.data_dir, dir.path().join("data"));
     assert_eq!((config.memory, config.account.as_str()), (1 << 30, "210987654321"));
     assert_eq!((config.api.to_string(), config.admin.to_string()), ("0.0.0.0:4567".into(), "[::1]:4568".into()));
+    let tls = config.tls.unwrap();
+    assert_eq!((tls.certificate, tls.key), (dir.path().join("cert.pem"), dir.path().join("key.pem")));
+    assert_eq!(tls.client_ca, Some(dir.path().join("ca.pem")));
     let credentials = config.credentials.unwrap();
     assert_eq!((&*credentials[0].access_key_id, credentials[0].secret_access_key.reveal()), ("AKIAEXAMPLE", "s3cret"));
     let plugin = &config.lambda["arn:aws:lambda:us-east-1:123456789012:function:clean"];

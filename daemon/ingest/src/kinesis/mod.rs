@@ -18,6 +18,7 @@ use hydrant_record::StreamId;
 use hydrant_shardlog::ShardLog;
 use serde_json::Value;
 
+use crate::answer::Answer;
 use crate::request::Operations;
 use crate::{ApiError, ControlError, StoredKinesis};
 
@@ -136,12 +137,11 @@ pub(crate) struct Request {
     pub(crate) operations: Arc<Operations>,
 }
 
-/// The text of the answer; empty for the operations that have none.
-pub(crate) async fn run(operation: Operation, request: Request) -> Result<String, ApiError> {
+pub(crate) async fn run(operation: Operation, request: Request) -> Result<Answer, ApiError> {
     if request.body.get("DryRun").is_some_and(|flag| *flag == Value::Bool(true)) {
         return Err(ApiError::dry_run());
     }
-    match operation {
+    let text = match operation {
         Operation::GetRecords => get::records(&request).await,
         Operation::GetShardIterator => iterator::give(&request).await,
         Operation::DescribeStream => streams::describe(&request),
@@ -152,7 +152,8 @@ pub(crate) async fn run(operation: Operation, request: Request) -> Result<String
         Operation::ListTags => settings::list_tags(&request),
         Operation::Unbuilt(name) => Err(crate::firehose::unsupported(name)),
         _ => change(operation, request).await,
-    }
+    };
+    text.map(Answer::Json)
 }
 
 /// Runs to its end in a task of its own, so that a client that goes away leaves nothing half done.

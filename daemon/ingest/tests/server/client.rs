@@ -54,6 +54,15 @@ impl Signer {
     }
 
     fn request_to(&self, service: &str, target: &str, body: &[u8]) -> Vec<u8> {
+        let mut head = "POST / HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+        for (name, value) in self.headers(service, target, body) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        [format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
+    }
+
+    /// Those of a signed request to `localhost`, but for the host.
+    pub(crate) fn headers(&self, service: &str, target: &str, body: &[u8]) -> [(&'static str, String); 4] {
         let signed = "content-type;host;x-amz-date;x-amz-target";
         let canonical = format!(
             "POST\n/\n\ncontent-type:application/x-amz-json-1.1\nhost:localhost\nx-amz-date:{}\nx-amz-target:{target}\n\n\
@@ -68,15 +77,14 @@ impl Signer {
             key = mac(&key, part);
         }
         let signature = hex::encode(mac(&key, &text));
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Date: {}\r\n\
-             X-Amz-Target: {target}\r\nAuthorization: AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, \
-             Signature={signature}\r\nContent-Length: {}\r\n\r\n",
-            self.date,
-            self.key,
-            body.len()
-        );
-        [head.as_bytes(), body].concat()
+        let authorization =
+            format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}", self.key);
+        [
+            ("Content-Type", "application/x-amz-json-1.1".to_owned()),
+            ("X-Amz-Date", self.date.to_owned()),
+            ("X-Amz-Target", target.to_owned()),
+            ("Authorization", authorization),
+        ]
     }
 }
 

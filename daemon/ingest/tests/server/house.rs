@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use hydrant_config::{AccountId, Credential, S3Connection, Secret, StreamName};
+use hydrant_config::{AccountId, Credential, S3Connection, Secret, StreamName, TlsFiles};
 use hydrant_disk::RealDisk;
 use hydrant_ingest::{
     Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, Front, Keys, Kinesis, KinesisPlane,
-    KinesisStreams, Limits, Mappings, NewDeliveryStream, Origin, Registry, Server, StoredKinesis, StreamHandle,
+    KinesisStreams, Limits, Mappings, NewDeliveryStream, Origin, Registry, Server, StoredKinesis, StreamHandle, Tls,
     delivery_stream_from_request,
 };
 use hydrant_record::{StreamId, Timestamp};
@@ -100,6 +100,14 @@ impl House {
     }
 
     pub(crate) async fn with(limits: Limits, budget_bytes: usize) -> House {
+        House::build(limits, budget_bytes, None).await
+    }
+
+    pub(crate) async fn with_tls(files: &TlsFiles) -> House {
+        House::build(Limits::default(), 64 << 20, Some(Arc::new(Tls::load(files).unwrap()))).await
+    }
+
+    async fn build(limits: Limits, budget_bytes: usize, tls: Option<Arc<Tls>>) -> House {
         let dir = tempfile::tempdir().unwrap();
         let log = open_log(&dir.path().join("demo"));
         let mappings = Mappings {
@@ -135,6 +143,7 @@ impl House {
             counters: Arc::clone(&counters),
             budget: Arc::new(Semaphore::new(budget_bytes)),
             limits,
+            tls,
         };
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), front).await.unwrap();
         let (stop, stopped) = oneshot::channel();

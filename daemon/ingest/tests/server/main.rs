@@ -4,6 +4,8 @@
 
 mod client;
 mod house;
+mod http2;
 mod kinesis;
 mod operations;
 mod refusals;
+mod tls;

@@ -1,0 +1,177 @@
+//! One connection: HTTP/1.1 or HTTP/2, plain or under TLS. It lasts as long as requests come in time, and no request outlives it.
+//!
+//! HTTP/2 is chosen by ALPN under TLS and by prior knowledge (its preface) without.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::{Limits, Shared, respond, sniff};
+
+/// A peer that does not answer a ping for this long is gone.
+const PONG_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams that a client opened and reset before they were looked at; beyond it the connection is closed. ("Rapid reset".)
+const RESETS_MAX: usize = 20;
+const FRAME_BYTES_MAX: u32 = 64 << 10;
+
+/// What is being answered on one HTTP/2 connection.
+#[derive(Clone, Debug, Default)]
+struct Load(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicUsize,
+    under_way: AtomicUsize,
+}
+
+/// One request, until its answer was sent or given up.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Counts>);
+
+impl Load {
+    fn begin(&self) -> UnderWay {
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        self.0.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(&self.0))
+    }
+
+    /// Completes when nothing was under way for `timeout`, and at twice the time at the latest.
+    async fn idle_for(&self, timeout: Duration) {
+        let mut before = usize::MAX;
+        loop {
+            let begun = self.0.begun.load(Ordering::Relaxed);
+            if begun == before && self.0.under_way.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            before = begun;
+            tokio::time::sleep(timeout).await;
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers one client until it goes, idles or the server stops.
+pub(super) async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    stopping: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let timeout = shared.limits.head_timeout;
+    let failed = |error: &dyn std::fmt::Display| tracing::debug!(%peer, %error, "a connection ended before a request");
+    if let Some(tls) = &shared.tls {
+        match tokio::time::timeout(timeout, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                talk(stream, http2, (peer, shared, stopping)).await;
+            }
+            Ok(Err(error)) => failed(&error),
+            Err(elapsed) => failed(&elapsed),
+        }
+        return;
+    }
+    match tokio::time::timeout(timeout, sniff::speaks_http2(stream)).await {
+        Ok(Ok((http2, stream))) => talk(stream, http2, (peer, shared, stopping)).await,
+        Ok(Err(error)) => failed(&error),
+        Err(elapsed) => failed(&elapsed),
+    }
+}
+
+type Context = (SocketAddr, Arc<Shared>, watch::Receiver<bool>);
+
+async fn talk<S>(stream: S, http2: bool, context: Context)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Boxed, so that an idle connection has the memory of one protocol only.
+    let outcome =
+        if http2 { Box::pin(talk_http2(stream, context)).await } else { Box::pin(talk_http1(stream, context)).await };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn talk_http1<S>(stream: S, (peer, shared, stopping): Context) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Limits { head_timeout, head_bytes_max, .. } = shared.limits;
+    let for_events = stopping.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (shared, stopping) = (Arc::clone(&shared), for_events.clone());
+        async move { Ok::<_, Infallible>(respond(&shared, peer, request, stopping).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(head_bytes_max);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        outcome = connection.as_mut() => return outcome,
+        () = stopped(stopping) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn talk_http2<S>(stream: S, (peer, shared, stopping): Context) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = shared.limits;
+    let load = Load::default();
+    let (for_events, for_requests) = (stopping.clone(), load.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (shared, stopping, under_way) = (Arc::clone(&shared), for_events.clone(), for_requests.begin());
+        async move {
+            let response = respond(&shared, peer, request, stopping).await;
+            Ok::<_, Infallible>(response.map(|body| body.holding(under_way)))
+        }
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.head_timeout)
+        .keep_alive_timeout(PONG_TIMEOUT)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .max_concurrent_streams(limits.streams_max)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(RESETS_MAX)
+        .max_frame_size(FRAME_BYTES_MAX);
+    let mut connection: Pin<Box<_>> = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+    let idle = tokio::select! {
+        outcome = connection.as_mut() => return outcome,
+        () = stopped(stopping) => false,
+        () = load.idle_for(limits.head_timeout) => true,
+    };
+    connection.as_mut().graceful_shutdown();
+    if !idle {
+        return connection.await;
+    }
+    // What came meanwhile is answered; a client that takes no leave is not waited for.
+    tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = load.idle_for(limits.head_timeout.min(PONG_TIMEOUT)) => Ok(()),
+    }
+}
+
+/// Completes when the server is to stop.
+pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error is a server that is gone.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}

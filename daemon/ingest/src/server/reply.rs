@@ -1,0 +1,145 @@
+//! The HTTP response to one request. Every response has the two ids that AWS's clients show to their users.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use http::{HeaderValue, Response, StatusCode, Version, header};
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::watch;
+
+use super::connection::{UnderWay, stopped};
+use crate::ApiError;
+use crate::answer::Answer;
+
+const JSON: &str = "application/x-amz-json-1.1";
+const EVENTS: &str = "application/vnd.amazon.eventstream";
+
+/// What is sent behind the head.
+pub(super) struct ReplyBody {
+    content: Content,
+    /// The request is under way for as long as its answer is.
+    _under_way: Option<UnderWay>,
+}
+
+enum Content {
+    Whole(Full<Bytes>),
+    Events(BoxStream<'static, Bytes>),
+}
+
+impl ReplyBody {
+    fn whole(text: String) -> ReplyBody {
+        ReplyBody { content: Content::Whole(Full::new(Bytes::from(text))), _under_way: None }
+    }
+
+    pub(super) fn holding(mut self, under_way: UnderWay) -> ReplyBody {
+        self._under_way = Some(under_way);
+        self
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.get_mut().content {
+            Content::Whole(whole) => Pin::new(whole).poll_frame(cx),
+            Content::Events(events) => events.as_mut().poll_next(cx).map(|next| next.map(|item| Ok(Frame::data(item)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(whole) => whole.is_end_stream(),
+            Content::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(whole) => whole.size_hint(),
+            Content::Events(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl fmt::Debug for ReplyBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyBody").field("size", &self.size_hint()).finish()
+    }
+}
+
+/// `stopping` ends what has no end.
+pub(super) fn answer(answer: Answer, stopping: watch::Receiver<bool>) -> Response<ReplyBody> {
+    match answer {
+        Answer::Json(text) => with_ids(StatusCode::OK, JSON, ReplyBody::whole(text)),
+        Answer::Events(events) => {
+            let events = events.take_until(Box::pin(stopped(stopping))).boxed();
+            with_ids(StatusCode::OK, EVENTS, ReplyBody { content: Content::Events(events), _under_way: None })
+        }
+    }
+}
+
+pub(super) fn refusal(error: &ApiError, version: Version) -> Response<ReplyBody> {
+    // The front end writes `Message` where the services write `message`.
+    let key = if error.code == "SerializationException" { "Message" } else { "message" };
+    let text = serde_json::json!({ "__type": error.code, key: error.message }).to_string();
+    let mut response = with_ids(error.status, JSON, ReplyBody::whole(text));
+    response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.code));
+    // On HTTP/2 only the request's own stream is spoilt.
+    if error.close && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn with_ids(status: StatusCode, media_type: &'static str, body: ReplyBody) -> Response<ReplyBody> {
+    let mut random = [0u8; 64];
+    // Ids are for reading logs; without randomness they are the same, and nothing else suffers.
+    let _ = getrandom::fill(&mut random);
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let ids =
+        [("x-amzn-requestid", uuid(&random)), ("x-amz-id-2", base64_simd::STANDARD.encode_to_string(&random[16..]))];
+    for (name, id) in ids {
+        headers.insert(name, HeaderValue::try_from(id).expect("hexadecimal and base64 text is visible ASCII"));
+    }
+    response
+}
+
+/// A version 4 UUID.
+fn uuid(random: &[u8; 64]) -> String {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&random[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = hex::encode(bytes);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_stops_ends_events_between_two_items() {
+        let (stop, stopping) = watch::channel(false);
+        let events = futures::stream::iter([Bytes::from_static(b"one")]).chain(futures::stream::pending());
+        let mut response = answer(Answer::Events(events.boxed()), stopping);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], EVENTS);
+        let first = response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "one");
+        stop.send(true).unwrap();
+        assert!(response.body_mut().frame().await.is_none());
+    }
+}
