@@ -44,10 +44,11 @@ impl Lsn {
         Lsn::new(self.get() - 1)
     }
 
-    /// The first LSN behind a cursor: what comes after `None` is the start of the log.
+    /// The first LSN behind a cursor: what comes after `None` is the start of the log. Cursors come from users too, so
+    /// there is an answer behind the last number of all: itself, which no log reaches either.
     #[must_use]
     pub fn after(cursor: Option<Lsn>) -> Lsn {
-        cursor.map_or(Lsn::FIRST, Lsn::next)
+        cursor.map_or(Lsn::FIRST, |cursor| Lsn(cursor.0.saturating_add(1)))
     }
 }
 
@@ -156,6 +157,7 @@ mod tests {
     fn a_cursor_is_followed_by_the_next_lsn() {
         assert_eq!(Lsn::after(None), Lsn::FIRST);
         assert_eq!(Lsn::after(Lsn::new(7)), Lsn::FIRST.plus(7));
+        assert_eq!(Lsn::after(Lsn::new(u64::MAX)).get(), u64::MAX);
         assert_eq!(Lsn::FIRST.previous(), None);
     }
 

@@ -43,6 +43,8 @@ fn commit(log: &Arc<Shared>) {
             let result = usable(log).map_err(ReshardError::from).and_then(|()| reshard(log, &change));
             ended(log, bytes);
             let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
+            // Who reads along a shard must hear of its end.
+            wake_tails(log);
         }
         Group::Restart(done) => {
             let result = usable(log).and_then(|()| restart(log));

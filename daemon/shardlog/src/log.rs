@@ -317,6 +317,22 @@ impl Shared {
 }
 
 impl State {
+    /// Who reads along is told of every commit by one waker, a new one in the place of the old.
+    pub(crate) fn replace_waker(&mut self, reader: u64, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.remove_waker(reader);
+        self.wakers.push((reader, wake));
+    }
+
+    pub(crate) fn remove_waker(&mut self, reader: u64) {
+        self.wakers.retain(|(id, _)| *id != reader);
+    }
+
+    /// The number of a reader.
+    pub(crate) fn new_reader(&mut self) -> u64 {
+        self.tails += 1;
+        self.tails
+    }
+
     fn new(segments: Vec<(Arc<Segment>, u64)>, next: Lsn, shards: ShardMap) -> State {
         State {
             queue: VecDeque::new(),

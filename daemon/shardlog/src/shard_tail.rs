@@ -26,11 +26,13 @@ pub struct ShardTail {
     shard: ShardIx,
     position: Option<Lsn>,
     place: Option<Place>,
+    /// Its number, once it has a waker: most readers only read and go, and don't need one.
+    reader: Option<u64>,
 }
 
 impl ShardTail {
     pub(crate) fn new(log: Arc<Shared>, shard: ShardIx, after: Option<Lsn>) -> ShardTail {
-        ShardTail { log, shard, position: after, place: None }
+        ShardTail { log, shard, position: after, place: None, reader: None }
     }
 
     /// The next durable records of the shard: at most `records_max`, and no more once they have `bytes_max` of data; one
@@ -50,6 +52,19 @@ impl ShardTail {
         self.cut(&mut batch, bytes_max, records_max);
         let through = self.position.filter(|position| start.is_none_or(|start| *position > start));
         Ok(through.map(|through| ShardBatch { records: batch, through }))
+    }
+
+    /// Registers one waker, replacing the last: called after each commit and each change of the shards, and at once if
+    /// something behind its place is durable already, of whatever shard. Must not block.
+    pub fn on_more(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
+        let mut state = self.log.state();
+        let reader = *self.reader.get_or_insert_with(|| state.new_reader());
+        let at_once = (state.next > Lsn::after(self.position)).then(|| Arc::clone(&wake));
+        state.replace_waker(reader, wake);
+        drop(state);
+        if let Some(wake) = at_once {
+            wake();
+        }
     }
 
     /// The shard's place: all of it up to here was given out.
@@ -112,6 +127,14 @@ impl ShardTail {
         let Some(mut place) = Place::open(&self.log, segment, wanted, self.position)? else { return Ok(None) };
         place.advance(end, wanted)?;
         Ok(Some(place))
+    }
+}
+
+impl Drop for ShardTail {
+    fn drop(&mut self) {
+        if let Some(reader) = self.reader {
+            self.log.state().remove_waker(reader);
+        }
     }
 }
 

@@ -31,10 +31,7 @@ pub struct Tail {
 
 impl Tail {
     pub(crate) fn new(log: Arc<Shared>, after: Option<Lsn>) -> Tail {
-        let mut state = log.state();
-        state.tails += 1;
-        let id = state.tails;
-        drop(state);
+        let id = log.state().new_reader();
         Tail { log, id, position: after, ready: VecDeque::new(), place: None, gone: None }
     }
 
@@ -70,8 +67,7 @@ impl Tail {
     pub fn on_more(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
         let mut state = self.log.state();
         let at_once = (state.next > Lsn::after(self.position)).then(|| Arc::clone(&wake));
-        state.wakers.retain(|(id, _)| *id != self.id);
-        state.wakers.push((self.id, wake));
+        state.replace_waker(self.id, wake);
         drop(state);
         if let Some(wake) = at_once {
             wake();
@@ -156,7 +152,7 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.log.state().wakers.retain(|(id, _)| *id != self.id);
+        self.log.state().remove_waker(self.id);
     }
 }
 

@@ -177,6 +177,31 @@ fn plain(record: NewRecord) -> NewRecord {
 }
 
 #[test]
+fn a_reader_of_a_shard_hears_of_records_and_of_the_end_of_its_shard() {
+    let dir = scratch();
+    let log = open_with(dir.path(), LogOptions { shards: 2, ..options() });
+    let of = |hash: u128, number| NewRecord { placement: Placement::Hash(HashKey(hash)), ..numbered(number, 8) };
+    let (more, woken) = std::sync::mpsc::sync_channel(1);
+    let more = Arc::new(move || {
+        let _ = more.try_send(());
+    });
+    let mut tail = log.shard_tail(ShardIx(0), None);
+    tail.on_more(Arc::clone(&more) as _);
+    assert!(woken.try_recv().is_err(), "there is nothing yet");
+    log.append(vec![of(0, 0)]).unwrap();
+    woken.recv().unwrap();
+    // Once more at once: nothing was read since.
+    tail.on_more(Arc::clone(&more) as _);
+    woken.recv().unwrap();
+    assert_eq!(tail.next(9, 9).unwrap().unwrap().records.len(), 1);
+    log.reshard(Reshard::Split { shard: ShardIx(0), new_start: HashKey(7) }).unwrap();
+    woken.recv().unwrap();
+    assert!(log.shards().get(ShardIx(0)).unwrap().closed.is_some());
+    drop(tail);
+    assert!(log.shared.state().wakers.is_empty());
+}
+
+#[test]
 fn a_shard_gives_one_record_even_where_nothing_fits() {
     let dir = scratch();
     let (log, _) = open(dir.path());

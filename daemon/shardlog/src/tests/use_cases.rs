@@ -92,7 +92,11 @@ fn a_place_past_the_end_is_an_error_and_not_a_wait() {
     let dir = scratch();
     let (log, _) = open(dir.path());
     log.append(some(0..3)).unwrap();
-    assert!(matches!(log.tail(Some(lsn(4))).next(1), Err(ReadError::Corrupt { .. })));
+    for far in [4, u64::MAX - 1, u64::MAX] {
+        assert!(matches!(log.tail(Some(lsn(far))).next(1), Err(ReadError::Corrupt { .. })), "{far}");
+        let mut shard = log.shard_tail(hydrant_record::ShardIx(0), Some(lsn(far)));
+        assert!(matches!(shard.next(1, 1), Err(ReadError::Corrupt { .. })), "{far}");
+    }
     assert!(log.tail(Some(lsn(3))).next(1).unwrap().is_none());
 }
 
