@@ -87,9 +87,8 @@ fn push_query(text: &mut String, query: &str) {
 fn push_header(text: &mut String, head: &Parts, name: &str) {
     text.push_str(name);
     text.push(':');
-    // HTTP/2 has `:authority` in its place.
-    if name == "host"
-        && !head.headers.contains_key(http::header::HOST)
+    // HTTP/2 has `:authority` in its place; the JavaScript SDK signs it by that name.
+    if (name == ":authority" || (name == "host" && !head.headers.contains_key(http::header::HOST)))
         && let Some(authority) = head.uri.authority()
     {
         text.push_str(authority.as_str());

@@ -144,7 +144,7 @@ impl Parameters {
             )));
         };
         let signed_headers: Vec<String> = headers.split(';').map(str::to_ascii_lowercase).collect();
-        if !signed_headers.iter().any(|header| header == "host") {
+        if !signed_headers.iter().any(|header| header == "host" || header == ":authority") {
             return Err(ApiError::invalid_signature(
                 "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
             ));
