@@ -31,6 +31,16 @@ pub(crate) enum KeyKind {
         min: u64,
         max: u64,
     },
+    /// A whole number, or `off`.
+    Count {
+        min: u64,
+        max: u64,
+    },
+    /// A size each second, or `off`.
+    Rate {
+        min: u64,
+        max: u64,
+    },
     Boolean,
     Secret,
     Path,
@@ -70,6 +80,8 @@ impl Key {
                 format!("{} to {}", show(min), show(max))
             }
             KeyKind::Integer { min, max } => format!("{min} to {max}"),
+            KeyKind::Count { min, max } => format!("{min} to {max}, or `off`"),
+            KeyKind::Rate { min, max } => format!("{} to {}, or `off`", show_size(min), show_size(max)),
             KeyKind::Boolean => "`true` or `false`".to_owned(),
             KeyKind::Secret => "`env:NAME`, `file:PATH`, `credential:NAME` or `plain:TEXT`".to_owned(),
             KeyKind::Path => "a path, relative to the YAML file".to_owned(),
@@ -120,6 +132,8 @@ impl Key {
     }
 }
 
+const COUNT: KeyKind = KeyKind::Count { min: 1, max: 1_000_000_000 };
+const RATE: KeyKind = KeyKind::Rate { min: 1 << 10, max: 1024 * GIB };
 const ADDRESS: KeyKind = KeyKind::Text("an IP address and a port");
 const COLUMNS: KeyKind = KeyKind::Map("column name to type");
 const COLUMN_TYPES: &str = "Lower-case names in order; types `boolean`, `tinyint`, `smallint`, `int`, `bigint`, `float`, `double`, `string`, `binary`, `date`, `timestamp`, `decimal(p,s)`.";
@@ -187,6 +201,22 @@ pub(crate) static KEYS: &[Key] = &[
     key("lambda.*.on_error", ON_ERROR, "fail_record", ON_ERROR_MEANING),
     key("glue", KeyKind::Map("`database.table` to columns"), "none", "What a Glue table in an API request means here."),
     key("glue.*.columns", COLUMNS, "", COLUMN_TYPES).required(),
+    key("limits", KeyKind::Section, "", "How much of Kinesis Data Streams one may use. AWS's quotas hold without it, AWS's throughput does not."),
+    key("limits.shard_records_in", COUNT, "off", "Records that one shard takes in a second; AWS: 1000."),
+    key("limits.shard_bytes_in", RATE, "off", "Data and partition keys that one shard takes in a second; AWS: 1 MiB."),
+    key("limits.shard_bytes_out", RATE, "off", "Data that one shard gives in a second, to all calls of GetRecords together and to each subscription of SubscribeToShard; AWS: 2 MiB."),
+    key("limits.shard_reads", COUNT, "off", "Calls of GetRecords for one shard in a second; AWS: 5."),
+    key("limits.control_calls", KeyKind::Word(&["off", "aws"]), "off", "Whether operations that manage streams may be called only as often as at AWS."),
+    key("limits.shards", COUNT, "20000", "Open shards of a region."),
+    key("limits.on_demand_streams", COUNT, "50", "Streams of a region in on-demand mode."),
+    key("limits.consumers", COUNT, "20", "Registered consumers of a stream."),
+    key("limits.subscription", KeyKind::Duration { min: 1000, max: 86_400_000 }, "5 m", "How long SubscribeToShard answers until the client has to subscribe again."),
+    key("streams", KeyKind::List, "none", "Kinesis data streams that this file manages."),
+    key("streams[].name", KeyKind::Text("1 to 128 of `a-z A-Z 0-9 _ . -`"), "", "What producers and consumers call it; distinct.").required(),
+    key("streams[].region", REGION, "any", "Answers only clients that sign for this region."),
+    key("streams[].mode", KeyKind::Word(&["provisioned", "on_demand"]), "provisioned", "What its description says, and whether the API may change its shards."),
+    key("streams[].shards", KeyKind::Integer { min: 1, max: 10_000 }, "1", "Open shards. Changed here, the stream is divided anew at the next start."),
+    key("streams[].retention", KeyKind::Duration { min: DAY, max: 365 * DAY }, "24 h", "How long records are kept, in whole hours."),
     key("delivery_streams", KeyKind::List, "none", "Delivery streams that this file manages."),
     key("delivery_streams[].name", KeyKind::Text("1 to 64 of `a-z A-Z 0-9 _ . -`"), "", "What producers call it; distinct.").required(),
     key("delivery_streams[].region", REGION, "any", "Answers only clients that sign for this region."),
@@ -287,8 +317,6 @@ pub(crate) static KEYS: &[Key] = &[
 
 /// Keys of versions to come.
 static NOT_YET: &[&str] = &[
-    "limits",
-    "streams",
     "secrets",
     "admin.tls",
     "credentials[].allow",

@@ -18,6 +18,7 @@ mod raw;
 mod reference;
 mod schema;
 mod secret;
+mod stream;
 mod time_pattern;
 
 pub use destination::*;
@@ -30,3 +31,4 @@ pub use prefix::{KeySource, Partition, Prefix, PrefixError, PrefixKind, PrefixVa
 pub use problem::{At, Problem, Problems, Warning};
 pub use reference::{reference, template};
 pub use secret::Secret;
+pub use stream::{DataStream, DataStreamName, KinesisLimits};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::destination::{Backup, Destination, S3Connection};
-use crate::{JqKeys, Prefix, Secret};
+use crate::{DataStream, JqKeys, KinesisLimits, Prefix, Secret};
 
 /// One valid YAML file. Only [`crate::load`] makes one.
 #[derive(Clone, Debug)]
@@ -33,6 +33,9 @@ pub struct Config {
     pub lambda: BTreeMap<String, Plugin>,
     /// What a Glue table (`database.table`) in an API request means here.
     pub glue: BTreeMap<String, Schema>,
+    pub limits: KinesisLimits,
+    /// Kinesis data streams.
+    pub streams: Vec<DataStream>,
     pub delivery_streams: Vec<DeliveryStream>,
 }
 

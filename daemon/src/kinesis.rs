@@ -2,6 +2,8 @@
 //!
 //! Invariant: a stream is in the catalog before it has files, and its files are gone before it leaves the catalog.
 
+mod managed;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -53,8 +55,8 @@ impl Logs {
     }
 }
 
-/// Opens every Kinesis stream of the catalog, and finishes deletions that were cut off. Blocks.
-pub(crate) fn open_all(engine: &Arc<Engine>) -> Result<Kinesis, Failure> {
+/// Opens every Kinesis stream of the YAML and of the catalog, and finishes deletions that were cut off. Blocks.
+pub(crate) fn open_all(engine: &Arc<Engine>, discard: &[String]) -> Result<Kinesis, Failure> {
     let streams = Arc::new(KinesisStreams::new());
     for stored in engine.catalog.kinesis_streams() {
         if stored.status == StoredStatus::Deleting {
@@ -63,19 +65,38 @@ pub(crate) fn open_all(engine: &Arc<Engine>) -> Result<Kinesis, Failure> {
             tracing::info!(stream = stored.name, "the deletion of the Kinesis stream is finished");
             continue;
         }
-        let log = open(engine, &stored).map_err(|error| {
-            let failure =
-                Failure::new(exit_of_log(&error), format!("Kinesis stream `{}`: {}", stored.name, chain(&error)));
-            match error {
-                OpenError::Corrupt { .. } | OpenError::Unsupported { .. } => {
-                    failure.hint("restore the data directory from a backup; nothing was changed")
-                }
-                OpenError::Io { .. } => failure,
-            }
-        })?;
-        streams.insert(KinesisStream::active(stored, log));
+        let stored = match managed::settle(engine, stored, discard)? {
+            Some(stored) => stored,
+            None => continue,
+        };
+        insert(engine, &streams, stored)?;
     }
-    Ok(Kinesis { streams, plane: Arc::new(Plane { engine: Arc::clone(engine) }) })
+    for stored in managed::new_ones(engine)? {
+        engine.catalog.insert_kinesis(stored.clone()).map_err(|error| match error {
+            CatalogError::Exists { .. } => managed::taken(&stored.name),
+            error => Failure::of(Exit::Io, &error),
+        })?;
+        insert(engine, &streams, stored)?;
+    }
+    let plane = Arc::new(Plane { engine: Arc::clone(engine) });
+    Ok(Kinesis { streams, plane, limits: Arc::new(engine.config.limits.clone()), calls: Arc::default() })
+}
+
+fn insert(engine: &Engine, streams: &KinesisStreams, stored: StoredKinesis) -> Result<(), Failure> {
+    let log = open(engine, &stored).map_err(|error| cannot_open(&error, &stored.name))?;
+    managed::divide(engine, &stored, &log)?;
+    let name = stored.name.clone();
+    if streams.insert(KinesisStream::active(stored, log)) { Ok(()) } else { Err(managed::taken(&name)) }
+}
+
+fn cannot_open(error: &OpenError, name: &str) -> Failure {
+    let failure = Failure::new(exit_of_log(error), format!("Kinesis stream `{name}`: {}", chain(error)));
+    match error {
+        OpenError::Corrupt { .. } | OpenError::Unsupported { .. } => {
+            failure.hint("restore the data directory from a backup; nothing was changed")
+        }
+        OpenError::Io { .. } => failure,
+    }
 }
 
 fn open(engine: &Engine, stored: &StoredKinesis) -> Result<ShardLog, OpenError> {
@@ -159,3 +180,6 @@ fn create(engine: &Engine, new: &StoredKinesis) -> Result<ShardLog, ControlError
         unavailable(&error)
     })
 }
+
+#[cfg(test)]
+mod tests;

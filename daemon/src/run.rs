@@ -66,7 +66,7 @@ impl Daemon {
             let engine = Arc::new(Engine::open(config, store, options.accept_loss, broken_sender)?);
             let registry = Arc::new(Registry::new());
             control::open_all(&engine, &registry, &options.discard_backlog)?;
-            let kinesis = kinesis::open_all(&engine)?;
+            let kinesis = kinesis::open_all(&engine, &options.discard_backlog)?;
             Ok::<_, Failure>((engine, registry, kinesis))
         });
         let (engine, registry, kinesis) = opened.await.map_err(|error| Failure::of(Exit::Runtime, &error))??;

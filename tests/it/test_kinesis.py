@@ -263,9 +263,9 @@ def test_errors_are_those_of_aws(daemon):
             AdjacentShardToMerge="shardId-000000000000")
     refused("LimitExceededException", client.update_shard_count, StreamName="s", TargetShardCount=5,
             ScalingType="UNIFORM_SCALING")
-    message = refused("InvalidArgumentException", client.register_stream_consumer, ConsumerName="c",
-                      StreamARN=f"arn:aws:kinesis:{hydrant.REGION}:{account}:stream/s")
-    assert message == "RegisterStreamConsumer is not supported by this version of Hydrant"
+    position = {"StreamARN": f"arn:aws:kinesis:{hydrant.REGION}:{account}:stream/s", "StartingPosition": {"Type": "LATEST"}}
+    message = refused("InvalidArgumentException", client.create_queue, QueueName="q", StreamConfigurationList=[position])
+    assert message == "CreateQueue is not supported by this version of Hydrant"
     firehose = clients.firehose(daemon)
     assert firehose.list_delivery_streams()["DeliveryStreamNames"] == []
 
@@ -322,3 +322,62 @@ def test_aws_cli(daemon):
     iterator = aws("get-shard-iterator", "--stream-name", "cli", "--shard-id", answer["ShardId"],
                    "--shard-iterator-type", "TRIM_HORIZON")["ShardIterator"]
     assert aws("get-records", "--shard-iterator", iterator)["Records"][0]["SequenceNumber"] == answer["SequenceNumber"]
+
+
+def test_what_is_said_of_streams_and_consumers_outlives_a_kill(daemon):
+    client = kinesis(daemon)
+    make(client, "s", 2)
+    arn = f"arn:aws:kinesis:{hydrant.REGION}:{hydrant.ACCOUNT}:stream/s"
+    consumer = client.register_stream_consumer(StreamARN=arn, ConsumerName="c", Tags={"of": "c"})["Consumer"]["ConsumerARN"]
+    policy = {"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Principal": {"AWS": hydrant.ACCOUNT}, "Action": "kinesis:GetRecords", "Resource": arn}}
+    for resource in (arn, consumer):
+        refused("ResourceNotFoundException", client.get_resource_policy, ResourceARN=resource)
+        client.put_resource_policy(ResourceARN=resource, Policy=json.dumps(policy))
+        client.tag_resource(ResourceARN=resource, Tags={"team": "data", "cost": "1"})
+        client.untag_resource(ResourceARN=resource, TagKeys=["cost"])
+    for wrong in ("{", "[]", json.dumps({**policy, "Statement": {"Effect": "Perhaps"}})):
+        refused("InvalidArgumentException", client.put_resource_policy, ResourceARN=arn, Policy=wrong)
+    refused("InvalidArgumentException", client.tag_resource, ResourceARN=consumer,
+            Tags={f"tag-{number}": "" for number in range(60)})
+    refused("ValidationException", client.list_tags_for_resource, ResourceARN="arn:aws:s3:::bucket")
+
+    changed = client.enable_enhanced_monitoring(StreamName="s", ShardLevelMetrics=["ALL"])
+    assert changed["CurrentShardLevelMetrics"] == [] and len(changed["DesiredShardLevelMetrics"]) == 7
+    changed = client.disable_enhanced_monitoring(StreamARN=arn, ShardLevelMetrics=["IncomingBytes", "OutgoingBytes"])
+    assert len(changed["DesiredShardLevelMetrics"]) == 5 and changed["StreamARN"] == arn
+    refused("ValidationException", client.enable_enhanced_monitoring, StreamName="s", ShardLevelMetrics=["Some"])
+    refused("InvalidArgumentException", client.start_stream_encryption, StreamName="s", EncryptionType="KMS", KeyId="my key")
+    client.start_stream_encryption(StreamName="s", EncryptionType="KMS", KeyId="alias/aws/kinesis")
+    client.update_stream_mode(StreamARN=arn, StreamModeDetails={"StreamMode": "ON_DEMAND"})
+    client.update_max_record_size(StreamARN=arn, MaxRecordSizeInKiB=2048)
+    refused("ValidationException", client.split_shard, StreamName="s", ShardToSplit="shardId-000000000000",
+            NewStartingHashKey="7")
+    daemon.kill_alive()
+    daemon.start()
+
+    for resource, tags in ((arn, {"team": "data"}), (consumer, {"of": "c", "team": "data"})):
+        assert json.loads(client.get_resource_policy(ResourceARN=resource)["Policy"]) == policy
+        listed = client.list_tags_for_resource(ResourceARN=resource)["Tags"]
+        assert {tag["Key"]: tag["Value"] for tag in listed} == tags
+        client.delete_resource_policy(ResourceARN=resource)
+        refused("ResourceNotFoundException", client.delete_resource_policy, ResourceARN=resource)
+    described = client.describe_stream(StreamName="s")["StreamDescription"]
+    assert (described["EncryptionType"], described["KeyId"]) == ("KMS", "alias/aws/kinesis")
+    assert "IteratorAgeMilliseconds" in described["EnhancedMonitoring"][0]["ShardLevelMetrics"]
+    summary = client.describe_stream_summary(StreamName="s")["StreamDescriptionSummary"]
+    assert (summary["StreamModeDetails"]["StreamMode"], summary["MaxRecordSizeInKiB"]) == ("ON_DEMAND", 2048)
+    large = client.put_record(StreamName="s", Data=b"x" * (2 * MIB), PartitionKey="k")
+    assert large["EncryptionType"] == "KMS"
+    records, _ = from_start(client, "s", large["ShardId"])
+    assert [record["EncryptionType"] for record in records] == ["KMS"]
+    client.stop_stream_encryption(StreamName="s", EncryptionType="KMS", KeyId="alias/aws/kinesis")
+    assert client.describe_stream(StreamName="s")["StreamDescription"]["EncryptionType"] == "NONE"
+    client.update_stream_mode(StreamARN=arn, StreamModeDetails={"StreamMode": "PROVISIONED"})
+    client.update_shard_count(StreamName="s", TargetShardCount=4, ScalingType="UNIFORM_SCALING")
+    disabled = {"MinimumThroughputBillingCommitment": {"Status": "DISABLED"}}
+    answer = client.describe_account_settings()
+    assert answer["MinimumThroughputBillingCommitment"]["Status"] == "DISABLED"
+    client.update_account_settings(**disabled)
+    refused("InvalidArgumentException", client.update_account_settings,
+            MinimumThroughputBillingCommitment={"Status": "ENABLED"})

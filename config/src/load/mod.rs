@@ -1,6 +1,7 @@
 //! From a YAML file to a [`Config`]. All problems are found in one reading; with any of them there is no `Config`.
 
 mod access;
+mod data_streams;
 mod destination;
 mod sections;
 mod stream;
@@ -67,9 +68,25 @@ fn read_config(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Config> {
     let s3 = sections::s3(root, reader);
     let lambda = sections::lambda(root, reader);
     let glue = sections::glue(root, reader);
+    let limits = data_streams::limits(root, reader);
+    let streams = data_streams::streams(root, reader);
     let delivery_streams = stream::delivery_streams(root, reader, (&account, s3.as_ref()))?;
     let (api, admin) = (api.address, admin.address);
-    Some(Config { data_dir, memory, account, api, tls, admin, credentials, s3, lambda, glue, delivery_streams })
+    Some(Config {
+        data_dir,
+        memory,
+        account,
+        api,
+        tls,
+        admin,
+        credentials,
+        s3,
+        lambda,
+        glue,
+        limits,
+        streams,
+        delivery_streams,
+    })
 }
 
 #[cfg(test)]

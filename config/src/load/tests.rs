@@ -70,6 +70,19 @@ lambda:
     on_error: stop
 glue:
   web.access: { columns: { ts: timestamp, ip: string } }
+limits:
+  shard_records_in: 1000
+  shard_bytes_in: 1 MiB
+  shard_bytes_out: 2 MiB
+  shard_reads: 5
+  control_calls: aws
+  shards: 500
+  on_demand_streams: off
+  consumers: 50
+  subscription: 10 s
+streams:
+  - { name: clicks, region: eu-west-1, mode: on_demand, shards: 4, retention: 7 d }
+  - { name: plain }
 delivery_streams:
   - name: one
     region: eu-west-1
@@ -216,6 +229,10 @@ fn defaults_of_the_table_are_valid_and_words_are_known() {
             KeyKind::Integer { min, max } => {
                 assert!((min..=max).contains(&key.default.parse().unwrap()), "{}", key.path);
             }
+            KeyKind::Count { .. } => {
+                assert!(key.default == "off" || key.default.parse::<u64>().is_ok(), "{}", key.path);
+            }
+            KeyKind::Rate { .. } => assert_eq!(key.default, "off", "{}", key.path),
             KeyKind::Word(words) => assert!(words.contains(&key.default), "{}", key.path),
             _ => {}
         }

@@ -293,12 +293,21 @@ impl<'n> Fields<'n> {
 
     pub(crate) fn integer(&self, reader: &mut Reader<'_>, name: &str) -> u64 {
         let KeyKind::Integer { min, max } = self.key(name).kind else { unreachable!("`{name}` is an integer") };
-        self.ranged(reader, name, (min, max), |text| {
-            let number = text.parse::<u64>().map_err(|_| "write a whole number in digits".to_owned())?;
-            if text.len() > 1 && text.starts_with('0') {
-                return Err(format!("a leading zero means octal to some and nothing to others: write `{number}`"));
+        self.ranged(reader, name, (min, max), whole_number)
+    }
+
+    /// `None` for `off`.
+    pub(crate) fn limit(&self, reader: &mut Reader<'_>, name: &str) -> Option<u64> {
+        let kind = self.key(name).kind;
+        let (KeyKind::Count { min, max } | KeyKind::Rate { min, max }) = kind else {
+            unreachable!("`{name}` is a limit")
+        };
+        self.parsed_or_default(reader, name, |text| {
+            if text == "off" {
+                return Ok(None);
             }
-            Ok(number)
+            let value = if matches!(kind, KeyKind::Rate { .. }) { parse_size(text)? } else { whole_number(text)? };
+            if (min..=max).contains(&value) { Ok(Some(value)) } else { Err(String::new()) }
         })
     }
 
@@ -385,6 +394,14 @@ impl<'n> Fields<'n> {
 }
 
 /// The nearest word, or all of them when none is near.
+fn whole_number(text: &str) -> Result<u64, String> {
+    let number = text.parse::<u64>().map_err(|_| "write a whole number in digits".to_owned())?;
+    if text.len() > 1 && text.starts_with('0') {
+        return Err(format!("a leading zero means octal to some and nothing to others: write `{number}`"));
+    }
+    Ok(number)
+}
+
 fn did_you_mean(text: &str, words: &[&str]) -> String {
     match nearest(text, words) {
         Some(word) => format!("did you mean `{word}`?"),

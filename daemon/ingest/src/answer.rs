@@ -13,7 +13,6 @@ pub(crate) enum Answer {
     /// next one is asked for once the connection takes more, so the stream must hold as little as it can and may wait for
     /// as long as it likes. It is dropped when the client goes away; a server that stops ends it between two items. Whatever
     /// can be refused is refused before: here the status is 200 already, and errors are frames.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for SubscribeToShard; goes with its first use"))]
     Events(BoxStream<'static, Bytes>),
 }
 

@@ -7,8 +7,9 @@
 //! origin = "yaml" | { "api": { region, request } }
 //! ```
 //!
-//! With a Kinesis stream the format is 2 and there is a list `kinesis` beside `streams`: a version that does not know of
-//! them must refuse the catalog, or it would drop them with its next change.
+//! With a Kinesis stream the format is 2 and there is a list `kinesis` beside `streams`; with one that has more than settings
+//! of the first kind, as consumers, it is 3: a version that does not know of them must refuse the catalog, or it would drop
+//! them with its next change.
 
 mod kinesis;
 
@@ -21,10 +22,10 @@ use hydrant_shardlog::{AppendError, ReadError, ShardLog};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use kinesis::{KinesisSettings, StoredKinesis, StreamMode};
+pub use kinesis::{KinesisSettings, StoredConsumer, StoredKinesis, StreamMode};
 
-/// Without and with Kinesis streams.
-const FORMATS: [u32; 2] = [1, 2];
+/// Without and with Kinesis streams, and with such that have consumers and the like.
+const FORMATS: [u32; 3] = [1, 2, 3];
 /// Old states are removed when they have grown to this, in bytes.
 const COMPACT_AFTER: usize = 1 << 20;
 /// AWS's quota for one region.
@@ -247,11 +248,19 @@ fn write(streams: &Streams) -> Vec<u8> {
         origin: stream.origin.clone(),
     };
     let document = Document {
-        format: FORMATS[usize::from(!streams.kinesis.is_empty())],
+        format: format_of(streams),
         streams: streams.delivery.iter().map(line).collect(),
         kinesis: streams.kinesis.iter().map(kinesis::Line::of).collect(),
     };
     serde_json::to_vec(&document).expect("maps of a JSON document have text keys")
+}
+
+/// The oldest that says it all.
+fn format_of(streams: &Streams) -> u32 {
+    if streams.kinesis.iter().any(StoredKinesis::needs_format_3) {
+        return 3;
+    }
+    if streams.kinesis.is_empty() { 1 } else { 2 }
 }
 
 fn read(text: &[u8]) -> Result<Streams, CatalogError> {

@@ -22,13 +22,14 @@ mod shape;
 mod sigv4;
 
 pub use catalog::{
-    Catalog, CatalogError, KinesisSettings, StoredKinesis, StoredOrigin, StoredStatus, StoredStream, StreamMode,
+    Catalog, CatalogError, KinesisSettings, StoredConsumer, StoredKinesis, StoredOrigin, StoredStatus, StoredStream,
+    StreamMode,
 };
 pub use control::{ControlError, ControlPlane, NewDeliveryStream};
 pub use counters::{Counters, Refusal};
 pub use error::ApiError;
 pub use firehose::{Mappings, delivery_stream_from_request};
-pub use kinesis::{Kinesis, KinesisPlane, KinesisStream, KinesisStreams};
+pub use kinesis::{Kinesis, KinesisCalls, KinesisPlane, KinesisStream, KinesisStreams};
 pub use registry::{DeliveryStreamDefinition, Entry, Origin, Registry, RegistryError, Status, StreamHandle};
 pub use server::{Front, Limits, Server, Tls, TlsError};
 pub use sigv4::{Auth, Keys};

@@ -19,7 +19,7 @@ delivery_streams:
     insta::assert_snapshot!(problems(text), @"
     config error: hydrant.yaml:2:9: memory: must be 64 MiB to 1 TiB, got 1 MiB
     config error: hydrant.yaml:3:1: bufering: unknown key
-      hint: known here: `data_dir`, `memory`, `account`, `api`, `admin`, `credentials`, `s3`, `lambda`, `glue` and `delivery_streams`
+      hint: known here: `data_dir`, `memory`, `account`, `api`, `admin`, `credentials`, `s3`, `lambda`, `glue`, `limits`, `streams` and `delivery_streams`
     config error: hydrant.yaml:5:11: delivery_streams[0].name: must be 1 to 64 of `a-z A-Z 0-9 _ . -`, got `access logs`
     config error: hydrant.yaml:7:13: delivery_streams[0].buffering.size: must be 1 MiB to 1 GiB, got 5 GiB
       hint: raise `interval`, or split the stream
@@ -116,7 +116,7 @@ fn tls_needs_both_files_and_both_must_be_there() {
 #[test]
 fn keys_of_later_versions_are_not_called_unknown() {
     let text = "
-limits: { shards: 500 }
+secrets: {}
 admin: { tls: {} }
 delivery_streams:
   - name: a
@@ -126,7 +126,7 @@ delivery_streams:
     destination: { file: { directory: a } }
 ";
     insta::assert_snapshot!(problems(text), @"
-    config error: hydrant.yaml:2:1: limits: not supported yet by this version
+    config error: hydrant.yaml:2:1: secrets: not supported yet by this version
       hint: remove the key
     config error: hydrant.yaml:3:10: admin.tls: not supported yet by this version
       hint: remove the key
@@ -424,5 +424,34 @@ fn warnings_are_told() {
       hint: keep it outside: `env:NAME`, `file:PATH` or `credential:NAME`
     config warning: hydrant.yaml:4:50: s3.secret_access_key: the secret stands in this file
       hint: keep it outside: `env:NAME`, `file:PATH` or `credential:NAME`
+    ");
+}
+
+#[test]
+fn limits_and_streams_say_what_is_allowed() {
+    let text = "
+limits: { shard_records_in: 0, shard_bytes_in: 5, shards: none, control_calls: on, subscription: 1 ms }
+streams:
+  - { name: a/b, shards: 0, retention: 90 m }
+  - { name: c, mode: auto, retention: 1501 m }
+  - { name: c }
+";
+    insta::assert_snapshot!(problems(text), @"
+    config error: hydrant.yaml:2:29: limits.shard_records_in: must be 1 to 1000000000, or `off`, got 0
+    config error: hydrant.yaml:2:48: limits.shard_bytes_in: must be 1 KiB to 1 TiB, or `off`, got 5
+      hint: a number needs its unit: write `5 MiB`
+    config error: hydrant.yaml:2:59: limits.shards: must be 1 to 1000000000, or `off`, got `none`
+      hint: write a whole number in digits
+    config error: hydrant.yaml:2:80: limits.control_calls: must be `off` or `aws`, got `on`
+    config error: hydrant.yaml:2:98: limits.subscription: must be 1 s to 1 d, got 1 ms
+    config error: hydrant.yaml:4:13: streams[0].name: must be 1 to 128 of `a-z A-Z 0-9 _ . -`, got `a/b`
+    config error: hydrant.yaml:4:26: streams[0].shards: must be 1 to 10000, got 0
+    config error: hydrant.yaml:4:40: streams[0].retention: must be 1 d to 365 d, got 90 m
+    config error: hydrant.yaml:5:22: streams[1].mode: must be `provisioned` or `on_demand`, got `auto`
+    config error: hydrant.yaml:5:39: streams[1].retention: must be whole hours, got 1501 m
+      hint: write it as `36 h` or `7 d`
+    config error: hydrant.yaml:6:5: streams[2]: the name `c` stands twice
+      hint: names must be distinct
+    11 problems; nothing was started
     ");
 }

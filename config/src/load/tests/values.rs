@@ -240,3 +240,29 @@ fn a_prefix_with_plugin_keys_turns_partitioning_on() {
     let partitioning = loaded.config.delivery_streams[0].partitioning.as_ref().unwrap();
     assert!(partitioning.jq.is_none() && partitioning.partitions_max == 500);
 }
+
+#[test]
+fn kinesis_has_awss_quotas_and_no_throughput_limits_unless_told() {
+    let config = loaded(SMALLEST).config;
+    assert_eq!((config.limits, config.streams), (crate::KinesisLimits::default(), Vec::new()));
+    let text = "
+limits: { shard_records_in: 1000, shard_bytes_out: 2 MiB, control_calls: aws, consumers: off, subscription: 90 s }
+streams:
+  - { name: clicks, region: eu-west-1, mode: on_demand, shards: 4, retention: 7 d }
+  - { name: plain }
+";
+    let config = loaded(text).config;
+    let limits = crate::KinesisLimits {
+        shard_records_in: Some(1000),
+        shard_bytes_out: Some(2 << 20),
+        control_calls: true,
+        consumers: None,
+        subscription: Duration::from_secs(90),
+        ..crate::KinesisLimits::default()
+    };
+    assert_eq!(config.limits, limits);
+    let [clicks, plain] = config.streams.as_slice() else { panic!("{:?}", config.streams) };
+    assert_eq!((clicks.name.as_str(), clicks.region.as_deref()), ("clicks", Some("eu-west-1")));
+    assert_eq!((clicks.on_demand, clicks.shards, clicks.retention_hours), (true, 4, 168));
+    assert_eq!((plain.region.as_deref(), plain.on_demand, plain.shards, plain.retention_hours), (None, false, 1, 24));
+}

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -101,11 +102,10 @@ fn kinesis(id: u8, name: &str) -> StoredKinesis {
         status: StoredStatus::Active,
         created_at: Timestamp::from_millis(1_700_000_000_123),
         shards: 3,
+        from_yaml: false,
         settings: KinesisSettings {
-            mode: StreamMode::Provisioned,
-            retention_hours: 24,
-            record_kib_max: 1024,
             tags: [("team".to_owned(), "data".to_owned())].into(),
+            ..KinesisSettings::new(StreamMode::Provisioned)
         },
     }
 }
@@ -118,6 +118,8 @@ fn kinesis_streams_have_names_of_their_own_and_come_back() {
     catalog.insert_kinesis(kinesis(2, "a")).unwrap();
     assert!(matches!(catalog.insert_kinesis(kinesis(3, "a")), Err(CatalogError::Exists { name }) if name == "a"));
     catalog.insert_kinesis(StoredKinesis { region: "eu-west-1".to_owned(), ..kinesis(3, "a") }).unwrap();
+    let everywhere = StoredKinesis { region: String::new(), from_yaml: true, ..kinesis(4, "a") };
+    assert!(matches!(catalog.insert_kinesis(everywhere), Err(CatalogError::Exists { .. })));
     catalog.remove_kinesis(StreamId([3; 16])).unwrap();
     let changed = StoredKinesis { status: StoredStatus::Deleting, ..kinesis(2, "a") };
     catalog.update_kinesis(changed.clone()).unwrap();
@@ -129,7 +131,7 @@ fn kinesis_streams_have_names_of_their_own_and_come_back() {
 
 #[test]
 fn a_state_of_another_format_is_not_guessed_at() {
-    assert!(matches!(read(br#"{"format":3,"streams":[]}"#), Err(CatalogError::Unreadable(text)) if text.contains('3')));
+    assert!(matches!(read(br#"{"format":4,"streams":[]}"#), Err(CatalogError::Unreadable(text)) if text.contains('4')));
     assert!(read(b"{}").is_err());
     let old = Streams { delivery: vec![stream(1, "a")], kinesis: Vec::new() };
     assert_eq!(read(&write(&old)).unwrap(), old);
@@ -139,4 +141,17 @@ fn a_state_of_another_format_is_not_guessed_at() {
     let new = Streams { kinesis: vec![kinesis(2, "k")], ..old };
     assert!(write(&new).starts_with(br#"{"format":2,"#));
     assert_eq!(read(&write(&new)).unwrap(), new);
+    let consumer =
+        StoredConsumer { name: "c".to_owned(), created_at_ms: 7, tags: BTreeMap::new(), policy: Some("{}".to_owned()) };
+    let newer = |edit: fn(&mut StoredKinesis, StoredConsumer)| {
+        let mut streams = new.clone();
+        edit(&mut streams.kinesis[0], consumer.clone());
+        assert!(write(&streams).starts_with(br#"{"format":3,"#), "{streams:?}");
+        assert_eq!(read(&write(&streams)).unwrap(), streams);
+    };
+    newer(|stream, consumer| stream.settings.consumers.push(consumer));
+    newer(|stream, _| stream.settings.metrics.extend(["ALL".to_owned()]));
+    newer(|stream, _| stream.settings.key_id = Some("alias/aws/kinesis".to_owned()));
+    newer(|stream, _| stream.settings.policy = Some("{}".to_owned()));
+    newer(|stream, _| stream.from_yaml = true);
 }

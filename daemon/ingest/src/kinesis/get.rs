@@ -39,7 +39,9 @@ struct Answer<'a> {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Given<'a> {
+pub(super) struct Given<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_type: Option<&'static str>,
     sequence_number: String,
     approximate_arrival_timestamp: f64,
     data: String,
@@ -68,7 +70,7 @@ pub(super) async fn records(at: &Request) -> Result<String, ApiError> {
     violations.finish()?;
     let invalid = || ApiError::invalid_argument("Invalid ShardIterator.");
     let (stream, iterator) = iterator::open(text, &at.kinesis().streams).ok_or_else(invalid)?;
-    if stream.region != at.region || (named.is_given() && !Arc::ptr_eq(&named.find(at)?, &stream)) {
+    if !stream.answers(&at.region) || (named.is_given() && !Arc::ptr_eq(&named.find(at)?, &stream)) {
         return Err(invalid());
     }
     let now = at.operations.clock.now();
@@ -78,11 +80,16 @@ pub(super) async fn records(at: &Request) -> Result<String, ApiError> {
     let log = at.log(&stream)?.clone();
     let shard = log.shards().get(iterator.shard).copied();
     let shard = shard.ok_or_else(|| at.no_shard(&shard_id(iterator.shard), &stream))?;
+    if !stream.flows.may_read(shard.ix, at.limits()) {
+        return Err(ApiError::throughput_exceeded(at.rate_exceeded(shard.ix, &stream)));
+    }
     let (bytes_max, _permit) = room(at, iterator.after == log.last())?;
     let records_max = usize::try_from(limit).unwrap_or(1);
-    let from = log.clone();
+    let (from, limits) = (log.clone(), Arc::clone(&at.kinesis().limits));
     blocking(move || {
         let read = read(&from, &shard, iterator.after, (bytes_max, records_max))?;
+        let bytes = read.records.iter().map(|record| record.data.len()).sum();
+        stream.flows.was_read(shard.ix, bytes, &limits);
         Ok(answer(&read, (&stream, &from), &shard, now))
     })
     .await
@@ -139,7 +146,7 @@ fn try_read(log: &ShardLog, shard: &Shard, after: Option<Lsn>, limits: (usize, u
 }
 
 /// A closed shard has no records behind this place.
-fn is_end(shard: &Shard, after: Option<Lsn>) -> bool {
+pub(super) fn is_end(shard: &Shard, after: Option<Lsn>) -> bool {
     shard.closed.is_some_and(|closed| Lsn::after(after) >= closed.before)
 }
 
@@ -150,8 +157,9 @@ fn answer(read: &Read, (stream, log): (&KinesisStream, &ShardLog), shard: &Shard
     let next = ShardIterator { shard: shard.ix, after: read.after, issued_at: now };
     let behind = read.records.last().filter(|_| read.more).map_or(Duration::ZERO, |last| now.since(last.arrived_at));
     let behind = u64::try_from(behind.as_millis()).unwrap_or(u64::MAX).max(u64::from(read.more));
+    let encryption = stream.settings().encryption();
     let answer = Answer {
-        records: read.records.iter().map(|record| given(record, shard)).collect(),
+        records: read.records.iter().map(|record| given(record, shard, encryption)).collect(),
         next_shard_iterator: (!ended).then(|| next.seal(stream, log)),
         millis_behind_latest: behind,
         child_shards: ended.then(|| children(shard, &shards)),
@@ -159,11 +167,12 @@ fn answer(read: &Read, (stream, log): (&KinesisStream, &ShardLog), shard: &Shard
     serde_json::to_string(&answer).expect("numbers and texts are JSON")
 }
 
-fn given<'a>(record: &'a Record, shard: &Shard) -> Given<'a> {
+pub(super) fn given<'a>(record: &'a Record, shard: &Shard, encryption_type: Option<&'static str>) -> Given<'a> {
     let number = SequenceNumber::new(shard.created_at, shard.ix, record.lsn.get(), record.arrived_at);
     // Every key came in as JSON text.
     let key = record.partition_key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
     Given {
+        encryption_type,
         sequence_number: number.to_string(),
         approximate_arrival_timestamp: seconds(record.arrived_at),
         data: base64_simd::STANDARD.encode_to_string(&record.data),
@@ -171,7 +180,7 @@ fn given<'a>(record: &'a Record, shard: &Shard) -> Given<'a> {
     }
 }
 
-fn children(shard: &Shard, shards: &ShardMap) -> Vec<Value> {
+pub(super) fn children(shard: &Shard, shards: &ShardMap) -> Vec<Value> {
     let child = |child: &Shard| {
         let parents: Vec<String> = child.parent.into_iter().chain(child.adjacent_parent).map(shard_id).collect();
         json!({ "ShardId": shard_id(child.ix), "ParentShards": parents, "HashKeyRange": hash_range(&child.range) })

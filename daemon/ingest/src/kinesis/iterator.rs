@@ -43,20 +43,49 @@ pub(super) async fn give(at: &Request) -> Result<String, ApiError> {
         violations.choice("shardIteratorType", kind, &TYPES);
     }
     let number = shape.text("StartingSequenceNumber")?;
-    if let Some(number) = number {
-        check_decimal(number, 129, "startingSequenceNumber", &mut violations);
-    }
-    let time = timestamp(&shape, "Timestamp")?;
+    let start = Start { operation: "GetShardIterator", kind, number, time: timestamp(&shape, "Timestamp")? };
+    start.check("startingSequenceNumber", &mut violations);
     violations.finish()?;
     let stream = named.find(at)?;
     let log = at.log(&stream)?.clone();
     let shards = log.shards();
     let shard = parse_shard_id(id).and_then(|ix| shards.get(ix)).copied().ok_or_else(|| at.no_shard(id, &stream))?;
+    let issued_at = at.operations.clock.now();
+    let after = place(start, &shard, (&stream, &log), at).await?;
+    let iterator = ShardIterator { shard: shard.ix, after, issued_at };
+    Ok(json!({ "ShardIterator": iterator.seal(&stream, &log) }).to_string())
+}
+
+/// Where a reader wants to begin, in its words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start<'a> {
+    pub(super) operation: &'static str,
+    pub(super) kind: &'a str,
+    pub(super) number: Option<&'a str>,
+    pub(super) time: Option<Timestamp>,
+}
+
+impl Start<'_> {
+    pub(super) fn check(&self, at: &str, violations: &mut Violations) {
+        if let Some(number) = self.number {
+            check_decimal(number, 129, at, violations);
+        }
+    }
+}
+
+/// Where that is in the log: behind the record of this LSN.
+pub(super) async fn place(
+    start: Start<'_>,
+    shard: &Shard,
+    (stream, log): (&KinesisStream, &ShardLog),
+    at: &Request,
+) -> Result<Option<Lsn>, ApiError> {
     let now = at.operations.clock.now();
+    let Start { operation, kind, number, time } = start;
     let after = match (kind, number, time) {
         ("AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER", Some(number), _) => {
-            let place = behind(number, kind == "AT_SEQUENCE_NUMBER", &shard, &log);
-            place.map_err(|why| wrong_number(number, &why, &stream, at))?
+            let place = behind(number, kind == "AT_SEQUENCE_NUMBER", shard, log);
+            place.map_err(|why| wrong_number(number, (operation, &why), stream, at))?
         }
         ("AT_TIMESTAMP", None, Some(time)) if time > now => {
             return Err(ApiError::invalid_argument(format!(
@@ -74,9 +103,7 @@ pub(super) async fn give(at: &Request) -> Result<String, ApiError> {
         ("LATEST", None, _) => log.last(),
         _ => return Err(contradiction(kind, number)),
     };
-    let after = after.max(floor(&shard, &log));
-    let iterator = ShardIterator { shard: shard.ix, after, issued_at: now };
-    Ok(json!({ "ShardIterator": iterator.seal(&stream, &log) }).to_string())
+    Ok(after.max(floor(shard, log)))
 }
 
 /// Nothing of the shard that can still be read stands before or at it.
@@ -110,9 +137,9 @@ fn behind(number: &str, at: bool, shard: &Shard, log: &ShardLog) -> Result<Optio
     }
 }
 
-fn wrong_number(number: &str, why: &str, stream: &KinesisStream, at: &Request) -> ApiError {
+fn wrong_number(number: &str, (operation, why): (&str, &str), stream: &KinesisStream, at: &Request) -> ApiError {
     ApiError::invalid_argument(format!(
-        "StartingSequenceNumber {number} used in GetShardIterator on stream {} under account {} is invalid {why}",
+        "StartingSequenceNumber {number} used in {operation} on stream {} under account {} is invalid {why}",
         stream.name,
         at.account()
     ))

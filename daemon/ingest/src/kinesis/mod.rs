@@ -1,19 +1,27 @@
 //! Kinesis Data Streams' operations. Each checks the constraints of its shape first, then what the request means here.
 
+mod consumers;
+mod event_stream;
 mod get;
 mod iterator;
 mod model;
+mod modes;
 mod put;
+mod resource;
 mod settings;
 mod shards;
 mod stream;
 mod streams;
+mod subscribe;
+mod subscriptions;
+mod throttle;
 mod token;
 
 use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use hydrant_config::KinesisLimits;
 use hydrant_record::StreamId;
 use hydrant_shardlog::ShardLog;
 use serde_json::Value;
@@ -24,6 +32,7 @@ use crate::{ApiError, ControlError, StoredKinesis};
 
 pub(crate) use put::{Put, mistyped};
 pub use stream::{KinesisStream, KinesisStreams};
+pub use throttle::Calls as KinesisCalls;
 
 pub(crate) const TARGET: &str = "Kinesis_20131202.";
 /// PutRecords has up to 10 MiB of data, which base64 makes a third larger.
@@ -34,6 +43,8 @@ pub(crate) const BODY_FACTOR: usize = 2;
 pub struct Kinesis {
     pub streams: Arc<KinesisStreams>,
     pub plane: Arc<dyn KinesisPlane>,
+    pub limits: Arc<KinesisLimits>,
+    pub calls: Arc<KinesisCalls>,
 }
 
 /// What the daemon does about Kinesis streams. Calls run to their end, even if the client is gone.
@@ -72,6 +83,27 @@ pub(crate) enum Operation {
     AddTags,
     RemoveTags,
     ListTags,
+    RegisterConsumer,
+    DeregisterConsumer,
+    DescribeConsumer,
+    ListConsumers,
+    TagResource,
+    UntagResource,
+    ListResourceTags,
+    PutPolicy,
+    GetPolicy,
+    DeletePolicy,
+    UpdateMode,
+    UpdateMaxRecordSize,
+    Monitoring {
+        enable: bool,
+    },
+    Encryption {
+        start: bool,
+    },
+    DescribeAccount,
+    UpdateAccount,
+    SubscribeToShard,
     /// Kinesis has it, this version has not.
     Unbuilt(&'static str),
 }
@@ -79,30 +111,26 @@ pub(crate) enum Operation {
 impl Operation {
     /// `None` if Kinesis has no such operation.
     pub(crate) fn parse(name: &str) -> Option<Operation> {
-        const UNBUILT: [&str; 23] = [
-            "DeleteResourcePolicy",
-            "DeregisterStreamConsumer",
-            "DescribeAccountSettings",
-            "DescribeStreamConsumer",
-            "DisableEnhancedMonitoring",
-            "EnableEnhancedMonitoring",
-            "GetResourcePolicy",
-            "ListStreamConsumers",
-            "ListTagsForResource",
-            "PutResourcePolicy",
-            "RegisterStreamConsumer",
-            "StartStreamEncryption",
-            "StopStreamEncryption",
-            "SubscribeToShard",
-            "TagResource",
-            "UntagResource",
-            "UpdateAccountSettings",
-            "UpdateMaxRecordSize",
-            "UpdateStreamMode",
-            "UpdateStreamRecordDistributionStrategy",
-            "UpdateStreamWarmThroughput",
+        const UNBUILT: [&str; 19] = [
+            "AcknowledgeDeadLetterQueueRecords",
+            "AcknowledgeQueueRecords",
             "CreateChannel",
             "CreateQueue",
+            "DeleteChannel",
+            "DeleteQueue",
+            "DescribeChannel",
+            "DescribeQueue",
+            "ListChannels",
+            "ListQueues",
+            "ReceiveDeadLetterQueueRecords",
+            "ReceiveQueueRecords",
+            "RestoreDeadLetterQueueRecords",
+            "UpdateChannel",
+            "UpdateDeadLetterQueueRecordsVisibility",
+            "UpdateQueue",
+            "UpdateQueueRecordsVisibility",
+            "UpdateStreamRecordDistributionStrategy",
+            "UpdateStreamWarmThroughput",
         ];
         Some(match name {
             "PutRecord" => Operation::Put { batch: false },
@@ -124,6 +152,25 @@ impl Operation {
             "AddTagsToStream" => Operation::AddTags,
             "RemoveTagsFromStream" => Operation::RemoveTags,
             "ListTagsForStream" => Operation::ListTags,
+            "RegisterStreamConsumer" => Operation::RegisterConsumer,
+            "DeregisterStreamConsumer" => Operation::DeregisterConsumer,
+            "DescribeStreamConsumer" => Operation::DescribeConsumer,
+            "ListStreamConsumers" => Operation::ListConsumers,
+            "SubscribeToShard" => Operation::SubscribeToShard,
+            "TagResource" => Operation::TagResource,
+            "UntagResource" => Operation::UntagResource,
+            "ListTagsForResource" => Operation::ListResourceTags,
+            "PutResourcePolicy" => Operation::PutPolicy,
+            "GetResourcePolicy" => Operation::GetPolicy,
+            "DeleteResourcePolicy" => Operation::DeletePolicy,
+            "UpdateStreamMode" => Operation::UpdateMode,
+            "UpdateMaxRecordSize" => Operation::UpdateMaxRecordSize,
+            "EnableEnhancedMonitoring" => Operation::Monitoring { enable: true },
+            "DisableEnhancedMonitoring" => Operation::Monitoring { enable: false },
+            "StartStreamEncryption" => Operation::Encryption { start: true },
+            "StopStreamEncryption" => Operation::Encryption { start: false },
+            "DescribeAccountSettings" => Operation::DescribeAccount,
+            "UpdateAccountSettings" => Operation::UpdateAccount,
             _ => Operation::Unbuilt(UNBUILT.into_iter().find(|known| *known == name)?),
         })
     }
@@ -141,6 +188,10 @@ pub(crate) async fn run(operation: Operation, request: Request) -> Result<Answer
     if request.body.get("DryRun").is_some_and(|flag| *flag == Value::Bool(true)) {
         return Err(ApiError::dry_run());
     }
+    let kinesis = request.kinesis();
+    if !kinesis.calls.may_call(&request.region, operation, &kinesis.limits) {
+        return Err(ApiError::limit_exceeded(format!("Rate exceeded for account {}.", request.account())));
+    }
     let text = match operation {
         Operation::GetRecords => get::records(&request).await,
         Operation::GetShardIterator => iterator::give(&request).await,
@@ -150,6 +201,13 @@ pub(crate) async fn run(operation: Operation, request: Request) -> Result<Answer
         Operation::ListStreams => streams::list(&request),
         Operation::ListShards => shards::list(&request),
         Operation::ListTags => settings::list_tags(&request),
+        Operation::SubscribeToShard => return subscribe::subscribe(&request).await.map(Answer::Events),
+        Operation::DescribeConsumer => consumers::describe(&request),
+        Operation::ListConsumers => consumers::list(&request),
+        Operation::ListResourceTags => resource::list_tags(&request),
+        Operation::GetPolicy => resource::get_policy(&request),
+        Operation::DescribeAccount => Ok(modes::account()),
+        Operation::UpdateAccount => modes::update_account(&request),
         Operation::Unbuilt(name) => Err(crate::firehose::unsupported(name)),
         _ => change(operation, request).await,
     };
@@ -167,6 +225,16 @@ async fn change(operation: Operation, request: Request) -> Result<String, ApiErr
             Operation::MergeShards => shards::merge(&request).await,
             Operation::UpdateShardCount => shards::update_count(&request).await,
             Operation::Retention { increase } => settings::retention(increase, &request).await,
+            Operation::RegisterConsumer => consumers::register(&request).await,
+            Operation::DeregisterConsumer => consumers::deregister(&request).await,
+            Operation::TagResource => resource::tag(&request).await,
+            Operation::UntagResource => resource::untag(&request).await,
+            Operation::PutPolicy => resource::put_policy(&request).await,
+            Operation::DeletePolicy => resource::delete_policy(&request).await,
+            Operation::UpdateMode => modes::update_mode(&request).await,
+            Operation::UpdateMaxRecordSize => modes::max_record_size(&request).await,
+            Operation::Monitoring { enable } => modes::monitoring(enable, &request).await,
+            Operation::Encryption { start } => modes::encryption(start, &request).await,
             Operation::AddTags => settings::add_tags(&request).await,
             _ => settings::remove_tags(&request).await,
         }
@@ -185,5 +253,9 @@ impl Request {
 
     fn kinesis(&self) -> &Kinesis {
         &self.operations.kinesis
+    }
+
+    fn limits(&self) -> &KinesisLimits {
+        &self.operations.kinesis.limits
     }
 }

@@ -84,6 +84,22 @@ impl Request {
         stream.log().ok_or_else(|| self.no_stream(&stream.name))
     }
 
+    pub(super) fn rate_exceeded(&self, shard: ShardIx, stream: &KinesisStream) -> String {
+        let account = self.account();
+        format!("Rate exceeded for shard {} in stream {} under account {account}.", shard_id(shard), stream.name)
+    }
+
+    /// What the YAML says, only the YAML changes.
+    pub(super) fn check_not_from_yaml(&self, stream: &KinesisStream) -> Result<(), ApiError> {
+        if !stream.from_yaml {
+            return Ok(());
+        }
+        Err(ApiError::invalid_argument(format!(
+            "Stream {} is managed by the configuration file of this Hydrant: change it below `streams` there.",
+            stream.name
+        )))
+    }
+
     pub(super) fn not_active(&self, stream: &KinesisStream) -> ApiError {
         ApiError::in_use(format!(
             "Stream {} under account {} not ACTIVE, instead in state {}",
@@ -95,7 +111,7 @@ impl Request {
 }
 
 /// Region, account and name.
-fn parse_arn(arn: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn parse_arn(arn: &str) -> Option<(&str, &str, &str)> {
     let (service, rest) = arn.split_once(":kinesis:")?;
     let (place, name) = rest.split_once(":stream/")?;
     let (region, account) = place.split_once(':')?;

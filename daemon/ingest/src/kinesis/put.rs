@@ -1,13 +1,13 @@
-//! PutRecord and PutRecords. All records of a call go to the log as one group member: all are durable or none is, so no entry
-//! of an answer ever fails alone. Which shard takes a record is decided at the commit.
+//! PutRecord and PutRecords. All records of a call go to the log as one group member: all are durable or none is. So an entry of
+//! an answer fails alone only if a limit that was set kept its record out. Which shard takes a record is decided at the commit.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use hydrant_record::{HashKey, NewRecord, Placement, SequenceNumber};
-use hydrant_shardlog::{Appended, ShardLog};
+use hydrant_record::{HashKey, NewRecord, Placement, SequenceNumber, ShardIx};
+use hydrant_shardlog::ShardLog;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::model::{Named, check_decimal, shard_id};
 use super::{KinesisStream, Request};
@@ -78,7 +78,7 @@ impl<'a> Put<'a> {
         if self.id.is_some() {
             return Err(crate::firehose::unsupported("StreamId"));
         }
-        let Valid { name, arn, ordering, records } = self.validate(batch)?;
+        let Valid { name, arn, ordering, mut records } = self.validate(batch)?;
         let stream = Named { name: name.as_deref(), arn: arn.as_deref() }.find(at)?;
         check_sizes(&records, batch, &stream)?;
         let log = at.log(&stream)?;
@@ -91,13 +91,30 @@ impl<'a> Put<'a> {
                 ))
             })?;
         }
-        let count = records.len();
+        let (admitted, refused) = match stream.flows.admit(&records, &log.shards(), at.limits()) {
+            None => (records.len(), vec![None; records.len()]),
+            Some(refused) => (refused.iter().filter(|refused| refused.is_none()).count(), refused),
+        };
+        if let (false, Some(shard)) = (batch, refused[0]) {
+            return Err(ApiError::throughput_exceeded(at.rate_exceeded(shard, &stream)));
+        }
+        if admitted == 0 {
+            return reply(batch, &refused, &|_| None, (&stream, at));
+        }
+        let mut verdicts = refused.iter();
+        records.retain(|_| verdicts.next().is_some_and(Option::is_none));
         let appended = durable::store(log, records, &at.operations.counters).await.map_err(|error| {
             let full = error.reason == Refusal::Overload;
             let text = || format!("Rate exceeded for stream {} under account {}.", stream.name, at.account());
             if full { ApiError::throughput_exceeded(text()) } else { error }
         })?;
-        reply(batch, log, &appended, count)
+        let shards = log.shards();
+        let stored = |index: usize| {
+            let (ix, lsn) = appended.place(index);
+            let shard = shards.get(ix)?;
+            Some((SequenceNumber::new(shard.created_at, ix, lsn.get(), appended.arrived_at), ix))
+        };
+        reply(batch, &refused, &stored, (&stream, at))
     }
 
     fn validate(self, batch: bool) -> Result<Valid<'a>, ApiError> {
@@ -207,18 +224,32 @@ fn check_ordering(number: &str, log: &ShardLog) -> Result<(), &'static str> {
     if ours && !ahead { Ok(()) } else { Err(STRANGE) }
 }
 
-fn reply(batch: bool, log: &ShardLog, appended: &Appended, count: usize) -> Result<String, ApiError> {
-    let shards = log.shards();
-    let entry = |index: usize| {
-        let (ix, lsn) = appended.place(index);
-        let shard = shards.get(ix)?;
-        let number = SequenceNumber::new(shard.created_at, ix, lsn.get(), appended.arrived_at);
-        Some(format!(r#"{{"SequenceNumber":"{number}","ShardId":"{}"}}"#, shard_id(ix)))
+/// Tells of each record where it was stored, or that its shard (in `refused`) took no more. `stored` is asked for those that
+/// were, in their order.
+fn reply(
+    batch: bool,
+    refused: &[Option<ShardIx>],
+    stored: &dyn Fn(usize) -> Option<(SequenceNumber, ShardIx)>,
+    (stream, at): (&KinesisStream, &Request),
+) -> Result<String, ApiError> {
+    let encryption = if stream.settings().encryption().is_some() { r#""EncryptionType":"KMS","# } else { "" };
+    let in_entry = if batch { "" } else { encryption };
+    let mut places = 0..;
+    let entry = |refused: &Option<ShardIx>| match refused {
+        Some(shard) => {
+            let text = at.rate_exceeded(*shard, stream);
+            Some(json!({ "ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": text }).to_string())
+        }
+        None => {
+            let (number, ix) = stored(places.next()?)?;
+            Some(format!(r#"{{{in_entry}"SequenceNumber":"{number}","ShardId":"{}"}}"#, shard_id(ix)))
+        }
     };
-    let entries: Option<Vec<String>> = (0..count).map(entry).collect();
+    let entries: Option<Vec<String>> = refused.iter().map(entry).collect();
     let entries =
         entries.ok_or_else(|| ApiError::internal("the shard of a stored record has expired already"))?.join(",");
-    Ok(if batch { format!(r#"{{"FailedRecordCount":0,"Records":[{entries}]}}"#) } else { entries })
+    let failed = refused.iter().flatten().count();
+    Ok(if batch { format!(r#"{{{encryption}"FailedRecordCount":{failed},"Records":[{entries}]}}"#) } else { entries })
 }
 
 #[cfg(test)]

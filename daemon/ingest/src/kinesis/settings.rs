@@ -24,13 +24,14 @@ pub(super) async fn retention(increase: bool, at: &Request) -> Result<String, Ap
     let hours = violations.required(&shape, "RetentionPeriodHours", hours).unwrap_or_default();
     violations.finish()?;
     let stream = named.find(at)?;
+    at.check_not_from_yaml(&stream)?;
     let name = &stream.name;
     if !(HOURS_MIN..=HOURS_MAX).contains(&hours) {
         return Err(ApiError::invalid_argument(format!(
             "RetentionPeriodHours must be from {HOURS_MIN} to {HOURS_MAX}, got {hours}."
         )));
     }
-    change(&stream, at, |settings| {
+    update(&stream, at, |settings| {
         let now = i64::from(settings.retention_hours);
         if (increase && hours <= now) || (!increase && hours >= now) {
             let wanted = if increase { "longer" } else { "shorter" };
@@ -48,37 +49,30 @@ pub(super) async fn add_tags(at: &Request) -> Result<String, ApiError> {
     let shape = Shape::root(&at.body)?;
     let mut violations = Violations::default();
     let named = Named::of(&shape, &mut violations)?;
-    let added = tags(&shape, "Tags", &mut violations)?;
-    if added.is_empty() {
-        violations.missing("tags");
-    }
+    let added = required_tags(&shape, &mut violations)?;
     violations.finish()?;
     let stream = named.find(at)?;
     change(&stream, at, |settings| {
         settings.tags.extend(added);
         check_tag_count(&settings.tags)
     })
-    .await
+    .await?;
+    Ok(String::new())
 }
 
 pub(super) async fn remove_tags(at: &Request) -> Result<String, ApiError> {
     let shape = Shape::root(&at.body)?;
     let mut violations = Violations::default();
     let named = Named::of(&shape, &mut violations)?;
-    let list = shape.get("TagKeys");
-    let keys: Option<Vec<&str>> = match list.map(Value::as_array) {
-        Some(None) => return Err(ApiError::serialization("Expected list or null")),
-        Some(Some(list)) => Some(list.iter().filter_map(Value::as_str).collect()),
-        None => None,
-    };
-    violations.count("tagKeys", keys.as_ref().map(Vec::len), TAGS_MAX);
+    let keys = tag_keys(&shape, &mut violations)?;
     violations.finish()?;
     let stream = named.find(at)?;
     change(&stream, at, |settings| {
-        settings.tags.retain(|key, _| !keys.iter().flatten().any(|removed| removed == key));
+        settings.tags.retain(|key, _| !keys.contains(&key.as_str()));
         Ok(())
     })
-    .await
+    .await?;
+    Ok(String::new())
 }
 
 pub(super) fn list_tags(at: &Request) -> Result<String, ApiError> {
@@ -88,11 +82,38 @@ pub(super) fn list_tags(at: &Request) -> Result<String, ApiError> {
     let limit = page(&shape, "Limit", TAGS_MAX, &mut violations)?;
     let start = shape.text("ExclusiveStartTagKey")?;
     violations.finish()?;
-    let all = named.find(at)?.settings().tags;
-    let left: Vec<_> = all.iter().filter(|(key, _)| start.is_none_or(|start| key.as_str() > start)).collect();
+    let settings = named.find(at)?.settings();
+    let left: Vec<_> = settings.tags.iter().filter(|(key, _)| start.is_none_or(|start| key.as_str() > start)).collect();
     let tag = |(key, value): &(&String, &String)| json!({ "Key": key, "Value": value });
     let shown: Vec<Value> = left.iter().take(limit).map(tag).collect();
     Ok(json!({ "Tags": shown, "HasMoreTags": left.len() > limit }).to_string())
+}
+
+/// The texts of a list; `None` if it is absent.
+pub(super) fn texts<'a>(shape: &Shape<'a>, member: &str) -> Result<Option<Vec<&'a str>>, ApiError> {
+    let Some(value) = shape.get(member) else { return Ok(None) };
+    let list = value.as_array().ok_or_else(|| ApiError::serialization("Expected list or null"))?;
+    let text = |one: &'a Value| {
+        one.as_str().ok_or_else(|| ApiError::serialization("a member of a list can not be converted to a String"))
+    };
+    list.iter().map(text).collect::<Result<Vec<_>, _>>().map(Some)
+}
+
+pub(super) fn tag_keys<'a>(shape: &Shape<'a>, violations: &mut Violations) -> Result<Vec<&'a str>, ApiError> {
+    let keys = texts(shape, "TagKeys")?;
+    violations.count("tagKeys", keys.as_ref().map(Vec::len), TAGS_MAX);
+    Ok(keys.unwrap_or_default())
+}
+
+pub(super) fn required_tags(
+    shape: &Shape<'_>,
+    violations: &mut Violations,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let added = tags(shape, "Tags", violations)?;
+    if added.is_empty() {
+        violations.missing("tags");
+    }
+    Ok(added)
 }
 
 /// A map of tags; empty if it is absent.
@@ -122,16 +143,32 @@ pub(super) fn check_tag_count(tags: &BTreeMap<String, String>) -> Result<(), Api
     Err(ApiError::invalid_argument(format!("A stream has at most {TAGS_MAX} tags, this would make {}.", tags.len())))
 }
 
-/// Durable when it returns, and seen by others only then.
-async fn change(
+/// Changes settings while the stream is UPDATING.
+pub(super) async fn update(
     stream: &KinesisStream,
     at: &Request,
     edit: impl FnOnce(&mut KinesisSettings) -> Result<(), ApiError>,
 ) -> Result<String, ApiError> {
     let _changing = stream.begin_change().ok_or_else(|| at.not_active(stream))?;
-    let mut settings = stream.settings();
-    edit(&mut settings)?;
-    at.kinesis().plane.store(stream.stored(StoredStatus::Active, settings.clone())).await.map_err(refused)?;
-    stream.set_settings(settings);
+    change(stream, at, edit).await?;
     Ok(String::new())
+}
+
+/// Durable when it returns, and seen by others only then. Of several at once each sees what the one before has left.
+pub(super) async fn change<T>(
+    stream: &KinesisStream,
+    at: &Request,
+    edit: impl FnOnce(&mut KinesisSettings) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let _turn = stream.turn().await;
+    if stream.log().is_none() {
+        return Err(at.not_active(stream));
+    }
+    let mut settings = KinesisSettings::clone(&stream.settings());
+    let outcome = edit(&mut settings)?;
+    if settings != *stream.settings() {
+        at.kinesis().plane.store(stream.stored(StoredStatus::Active, settings.clone())).await.map_err(refused)?;
+        stream.set_settings(settings);
+    }
+    Ok(outcome)
 }

@@ -9,15 +9,13 @@ use serde_json::{Value, json};
 use super::model::{
     self, Named, blocking, check_decimal, check_name, parse_shard_id, required_id, shard_id, timestamp,
 };
-use super::streams::{check_shard_quota, page};
+use super::streams::{SHARDS_MAX, check_shard_quota, page};
 use super::token::{Kind, Token};
 use super::{KinesisStream, Request};
 use crate::shape::{Shape, Violations};
 use crate::{ApiError, StreamMode, durable};
 
 const PAGE_MAX: usize = 1000;
-/// Of one stream, by UpdateShardCount.
-const COUNT_MAX: usize = 10_000;
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 const FILTERS: [&str; 6] =
     ["AFTER_SHARD_ID", "AT_TRIM_HORIZON", "FROM_TRIM_HORIZON", "AT_LATEST", "AT_TIMESTAMP", "FROM_TIMESTAMP"];
@@ -93,7 +91,7 @@ pub(super) fn list(at: &Request) -> Result<String, ApiError> {
         }
         Some(token) => {
             let opened = Token::open(token, Kind::Shards, &at.kinesis().streams);
-            let opened = opened.filter(|(_, stream)| stream.region == at.region);
+            let opened = opened.filter(|(_, stream)| stream.answers(&at.region));
             let (token, stream) = opened.ok_or_else(|| ApiError::invalid_argument("Invalid NextToken."))?;
             if now.since(token.issued_at) > TOKEN_LIFETIME {
                 return Err(ApiError::expired_next_token());
@@ -162,6 +160,7 @@ pub(super) async fn split(at: &Request) -> Result<String, ApiError> {
     }
     violations.finish()?;
     let stream = named.find(at)?;
+    at.check_not_from_yaml(&stream)?;
     check_provisioned(&stream)?;
     let shard = parse_shard_id(id).ok_or_else(|| at.no_shard(id, &stream))?;
     let outside = |_| ApiError::invalid_argument(format!("NewStartingHashKey {start} is above 2^128-1."));
@@ -179,6 +178,7 @@ pub(super) async fn merge(at: &Request) -> Result<String, ApiError> {
     let right = required_id(&shape, "AdjacentShardToMerge", &mut violations)?;
     violations.finish()?;
     let stream = named.find(at)?;
+    at.check_not_from_yaml(&stream)?;
     check_provisioned(&stream)?;
     let shard = parse_shard_id(left).ok_or_else(|| at.no_shard(left, &stream))?;
     let adjacent = parse_shard_id(right).ok_or_else(|| at.no_shard(right, &stream))?;
@@ -199,6 +199,7 @@ pub(super) async fn update_count(at: &Request) -> Result<String, ApiError> {
     }
     violations.finish()?;
     let stream = named.find(at)?;
+    at.check_not_from_yaml(&stream)?;
     check_provisioned(&stream)?;
     let current = at.log(&stream)?.shards().open().count();
     let target = usize::try_from(target).unwrap_or(usize::MAX);
@@ -208,10 +209,10 @@ pub(super) async fn update_count(at: &Request) -> Result<String, ApiError> {
             "Stream {name} has {current} open shards already; TargetShardCount must be another number."
         )));
     }
-    if target > current * 2 || target < current.div_ceil(2) || target > COUNT_MAX {
+    if target > current * 2 || target < current.div_ceil(2) || target > SHARDS_MAX {
         return Err(ApiError::limit_exceeded(format!(
             "UpdateShardCount cannot take stream {name} from {current} to {target} open shards: half to twice as many, and \
-             {COUNT_MAX} at most, are allowed."
+             {SHARDS_MAX} at most, are allowed."
         )));
     }
     check_shard_quota(target.saturating_sub(current), at)?;

@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::ShardLog;
 
+use super::subscriptions::Subscriptions;
+use super::throttle::ShardFlows;
 use crate::{KinesisSettings, StoredKinesis, StoredStatus};
 
 /// Where a stream is in its life.
@@ -27,10 +29,15 @@ pub struct KinesisStream {
     pub(crate) name: String,
     pub(crate) region: String,
     pub(crate) created_at: Timestamp,
+    pub(crate) from_yaml: bool,
     shards: u32,
-    settings: RwLock<KinesisSettings>,
+    settings: RwLock<Arc<KinesisSettings>>,
     status: AtomicU8,
     log: OnceLock<ShardLog>,
+    /// Held by whoever changes the settings, from reading them until they are durable.
+    turn: tokio::sync::Mutex<()>,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) flows: ShardFlows,
 }
 
 /// All Kinesis streams of the account.
@@ -39,9 +46,17 @@ pub struct KinesisStreams(RwLock<Maps>);
 
 #[derive(Debug, Default)]
 struct Maps {
-    /// By region and name.
+    /// By name and region.
     by_name: BTreeMap<(String, String), Arc<KinesisStream>>,
     by_id: HashMap<StreamId, Arc<KinesisStream>>,
+}
+
+impl Maps {
+    /// Those of one name, in their regions.
+    fn named<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m Arc<KinesisStream>> {
+        let from = (name.to_owned(), String::new());
+        self.by_name.range(from..).take_while(move |((of, _), _)| of == name).map(|(_, stream)| stream)
+    }
 }
 
 /// Puts the stream back to ACTIVE when a change ends, however it ends.
@@ -83,9 +98,21 @@ impl KinesisStream {
     }
 
     pub(crate) fn creating(stored: StoredKinesis) -> Arc<KinesisStream> {
-        let StoredKinesis { id, name, region, created_at, shards, settings, .. } = stored;
-        let (settings, status) = (RwLock::new(settings), AtomicU8::new(Status::Creating as u8));
-        Arc::new(KinesisStream { id, name, region, created_at, shards, settings, status, log: OnceLock::new() })
+        let StoredKinesis { id, name, region, created_at, from_yaml, shards, settings, .. } = stored;
+        Arc::new(KinesisStream {
+            id,
+            name,
+            region,
+            created_at,
+            from_yaml,
+            shards,
+            settings: RwLock::new(Arc::new(settings)),
+            status: AtomicU8::new(Status::Creating as u8),
+            log: OnceLock::new(),
+            turn: tokio::sync::Mutex::default(),
+            subscriptions: Subscriptions::default(),
+            flows: ShardFlows::default(),
+        })
     }
 
     pub(crate) fn activate(&self, log: ShardLog) {
@@ -106,12 +133,17 @@ impl KinesisStream {
     }
 
     #[must_use]
-    pub fn settings(&self) -> KinesisSettings {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn settings(&self) -> Arc<KinesisSettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn set_settings(&self, settings: KinesisSettings) {
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Who changes settings waits here for who else does.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -138,12 +170,18 @@ impl KinesisStream {
             status,
             created_at: self.created_at,
             shards: self.shards,
+            from_yaml: self.from_yaml,
             settings,
         }
     }
 
+    /// Whether clients that sign for this region see it.
+    pub(crate) fn answers(&self, region: &str) -> bool {
+        self.region.is_empty() || self.region == region
+    }
+
     fn key(&self) -> (String, String) {
-        (self.region.clone(), self.name.clone())
+        (self.name.clone(), self.region.clone())
     }
 }
 
@@ -153,10 +191,11 @@ impl KinesisStreams {
         KinesisStreams::default()
     }
 
-    /// False if its name is taken.
+    /// False if its name is taken, in one of its regions.
     pub fn insert(&self, stream: Arc<KinesisStream>) -> bool {
         let mut maps = self.write();
-        if maps.by_name.contains_key(&stream.key()) {
+        let meets = |known: &Arc<KinesisStream>| known.answers(&stream.region) || stream.region.is_empty();
+        if maps.named(&stream.name).any(meets) {
             return false;
         }
         maps.by_name.insert(stream.key(), Arc::clone(&stream));
@@ -173,7 +212,7 @@ impl KinesisStreams {
     }
 
     pub(crate) fn find(&self, region: &str, name: &str) -> Option<Arc<KinesisStream>> {
-        self.read().by_name.get(&(region.to_owned(), name.to_owned())).cloned()
+        self.read().named(name).find(|stream| stream.answers(region)).cloned()
     }
 
     pub(crate) fn by_id(&self, id: StreamId) -> Option<Arc<KinesisStream>> {
@@ -182,7 +221,7 @@ impl KinesisStreams {
 
     /// Those of one region, by name.
     pub(crate) fn in_region(&self, region: &str) -> Vec<Arc<KinesisStream>> {
-        self.read().by_name.values().filter(|stream| stream.region == region).cloned().collect()
+        self.read().by_name.values().filter(|stream| stream.answers(region)).cloned().collect()
     }
 
     #[must_use]

@@ -8,17 +8,17 @@ use hydrant_shardlog::ShardMap;
 use serde_json::{Value, json};
 
 use super::model::{self, Named, check_name, parse_shard_id, refused, required_id, seconds};
-use super::{KinesisStream, Request, settings};
+use super::{KinesisStream, Request, modes, settings};
 use crate::shape::{Shape, Violations};
 use crate::{ApiError, KinesisSettings, KinesisStreams, StoredKinesis, StoredStatus, StreamMode};
 
 const PAGE_MAX: usize = 100;
-/// AWS's quotas.
-pub(super) const SHARDS_MAX: usize = 20_000;
-const ON_DEMAND_MAX: usize = 50;
+/// Of one stream, which AWS says of UpdateShardCount.
+pub(super) const SHARDS_MAX: usize = 10_000;
+/// What DescribeLimits says where there is no limit.
+const UNLIMITED: u64 = 1_000_000_000;
 /// What AWS gives an on-demand stream to begin with.
 const ON_DEMAND_SHARDS: u32 = 4;
-const RETENTION_HOURS: u32 = 24;
 
 /// Takes its stream out of the registry again, unless the creation came to its end.
 struct Reservation<'a> {
@@ -62,12 +62,7 @@ fn wanted(at: &Request) -> Result<StoredKinesis, ApiError> {
         violations.range("shardCount", count, 1..=i64::from(i32::MAX));
     }
     let details = shape.part("StreamModeDetails")?;
-    let mode = details.as_ref().map(|details| details.text("StreamMode")).transpose()?.flatten();
-    if let Some(mode) = mode {
-        violations.choice("streamModeDetails.streamMode", mode, &["PROVISIONED", "ON_DEMAND"]);
-    } else if details.is_some() {
-        violations.missing("streamModeDetails.streamMode");
-    }
+    let mode = modes::mode(details.as_ref(), &mut violations)?.unwrap_or(StreamMode::Provisioned);
     let record_kib_max = shape.integer("MaxRecordSizeInKiB")?.unwrap_or(1024);
     violations.range("maxRecordSizeInKiB", record_kib_max, 1024..=10_240);
     let tags = settings::tags(&shape, "Tags", &mut violations)?;
@@ -77,7 +72,6 @@ fn wanted(at: &Request) -> Result<StoredKinesis, ApiError> {
         return Err(crate::firehose::unsupported("WarmThroughputMiBps or RecordDistributionStrategy AUTO"));
     }
     settings::check_tag_count(&tags)?;
-    let mode = if mode == Some("ON_DEMAND") { StreamMode::OnDemand } else { StreamMode::Provisioned };
     let count = match (mode, count) {
         (StreamMode::OnDemand, None) => i64::from(ON_DEMAND_SHARDS),
         (StreamMode::OnDemand, Some(_)) => {
@@ -97,35 +91,41 @@ fn wanted(at: &Request) -> Result<StoredKinesis, ApiError> {
         status: StoredStatus::Active,
         created_at: at.operations.clock.now(),
         shards: u32::try_from(count).unwrap_or(u32::MAX),
+        from_yaml: false,
         settings: KinesisSettings {
-            mode,
-            retention_hours: RETENTION_HOURS,
             record_kib_max: u32::try_from(record_kib_max).unwrap_or(1024),
             tags,
+            ..KinesisSettings::new(mode)
         },
     })
 }
 
 fn check_quota(wanted: &StoredKinesis, at: &Request) -> Result<(), ApiError> {
-    let (_, on_demand) = usage(at);
-    if wanted.settings.mode == StreamMode::OnDemand && on_demand >= ON_DEMAND_MAX {
-        return Err(ApiError::limit_exceeded(format!(
-            "This request would exceed the on-demand stream limit for the account {}. Limit: {ON_DEMAND_MAX}.",
-            at.account()
-        )));
+    if wanted.settings.mode == StreamMode::OnDemand {
+        check_on_demand_quota(at)?;
     }
     check_shard_quota(wanted.shards as usize, at)
+}
+
+/// One more.
+pub(super) fn check_on_demand_quota(at: &Request) -> Result<(), ApiError> {
+    let (_, on_demand) = usage(at);
+    match at.limits().on_demand_streams {
+        Some(most) if on_demand as u64 >= most => Err(ApiError::limit_exceeded(format!(
+            "This request would exceed the on-demand stream limit for the account {}. Limit: {most}.",
+            at.account()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// `more` shards than there are now.
 pub(super) fn check_shard_quota(more: usize, at: &Request) -> Result<(), ApiError> {
     let (open, _) = usage(at);
-    if open + more <= SHARDS_MAX {
-        return Ok(());
-    }
+    let Some(most) = at.limits().shards.filter(|most| (open + more) as u64 > *most) else { return Ok(()) };
     Err(ApiError::limit_exceeded(format!(
         "This request would exceed the shard limit for the account {} in {}. Current shard count for the account: {open}. \
-         Limit: {SHARDS_MAX}. Number of additional shards that would have resulted from this request: {more}.",
+         Limit: {most}. Number of additional shards that would have resulted from this request: {more}.",
         at.account(),
         at.region
     )))
@@ -144,14 +144,27 @@ pub(super) async fn delete(at: &Request) -> Result<String, ApiError> {
     let shape = Shape::root(&at.body)?;
     let mut violations = Violations::default();
     let named = Named::of(&shape, &mut violations)?;
-    shape.flag("EnforceConsumerDeletion")?;
+    let with_consumers = shape.flag("EnforceConsumerDeletion")?.unwrap_or(false);
     violations.finish()?;
     let stream = named.find(at)?;
+    at.check_not_from_yaml(&stream)?;
     // Held as long as it may still come back to life.
     let changing = stream.begin_change().ok_or_else(|| at.not_active(&stream))?;
-    let gone = stream.stored(StoredStatus::Deleting, stream.settings());
+    let turn = stream.turn().await;
+    let settings = stream.settings();
+    if !settings.consumers.is_empty() && !with_consumers {
+        return Err(ApiError::in_use(format!(
+            "Stream {} under account {} has {} registered consumers; deregister them, or set EnforceConsumerDeletion.",
+            stream.name,
+            at.account(),
+            settings.consumers.len()
+        )));
+    }
+    let gone = stream.stored(StoredStatus::Deleting, KinesisSettings::clone(&settings));
     at.kinesis().plane.store(gone).await.map_err(refused)?;
     changing.end_in_deletion();
+    drop(turn);
+    stream.subscriptions.end_all();
     tracing::info!(stream = stream.name, region = at.region, "deleting a Kinesis stream");
     tokio::spawn(finish_delete(Arc::clone(&stream), at.clone()));
     Ok(String::new())
@@ -203,22 +216,22 @@ pub(super) fn summary(at: &Request) -> Result<String, ApiError> {
     let mut description = about(&stream, at);
     let open = stream.log().map_or(0, |log| ShardMap::open(&log.shards()).count());
     description["OpenShardCount"] = open.into();
-    description["ConsumerCount"] = 0.into();
+    description["ConsumerCount"] = stream.settings().consumers.len().into();
     description["MaxRecordSizeInKiB"] = stream.settings().record_kib_max.into();
     Ok(json!({ "StreamDescriptionSummary": description }).to_string())
 }
 
 fn about(stream: &KinesisStream, at: &Request) -> Value {
-    json!({
+    let mut about = json!({
         "StreamName": stream.name,
         "StreamARN": at.arn(&stream.name),
         "StreamStatus": stream.status().as_str(),
         "StreamModeDetails": { "StreamMode": mode(stream) },
         "RetentionPeriodHours": stream.settings().retention_hours,
         "StreamCreationTimestamp": seconds(stream.created_at),
-        "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
-        "EncryptionType": "NONE",
-    })
+    });
+    modes::describe(stream, &mut about);
+    about
 }
 
 fn mode(stream: &KinesisStream) -> &'static str {
@@ -231,10 +244,10 @@ fn mode(stream: &KinesisStream) -> &'static str {
 pub(super) fn limits(at: &Request) -> String {
     let (open, on_demand) = usage(at);
     json!({
-        "ShardLimit": SHARDS_MAX,
+        "ShardLimit": at.limits().shards.unwrap_or(UNLIMITED),
         "OpenShardCount": open,
         "OnDemandStreamCount": on_demand,
-        "OnDemandStreamCountLimit": ON_DEMAND_MAX,
+        "OnDemandStreamCountLimit": at.limits().on_demand_streams.unwrap_or(UNLIMITED),
     })
     .to_string()
 }

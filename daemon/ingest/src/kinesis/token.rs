@@ -23,6 +23,7 @@ const TAG_BYTES: usize = 16;
 pub(super) enum Kind {
     Iterator = 1,
     Shards = 2,
+    Consumers = 3,
 }
 
 /// What its words mean is its kind's.

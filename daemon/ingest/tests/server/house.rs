@@ -137,6 +137,8 @@ impl House {
             kinesis: Kinesis {
                 streams: Arc::new(KinesisStreams::new()),
                 plane: Arc::new(OnlyLogs(dir.path().to_owned())),
+                limits: Arc::default(),
+                calls: Arc::default(),
             },
             mappings,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,

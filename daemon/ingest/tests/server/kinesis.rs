@@ -115,14 +115,58 @@ async fn a_dry_run_stores_nothing_and_what_is_not_built_says_so() {
     refused(&house.kinesis("PutRecord", put).await, "DryRunOperationException");
     let iterator = json!({ "ShardIterator": iterator(&house, "TRIM_HORIZON").await });
     assert_eq!(house.kinesis("GetRecords", iterator).await.body["Records"], json!([]));
-    let answer = house.kinesis("SubscribeToShard", json!({})).await;
+    let answer = house.kinesis("CreateQueue", json!({})).await;
     refused(&answer, "InvalidArgumentException");
-    assert_eq!(answer.message(), "SubscribeToShard is not supported by this version of Hydrant");
+    assert_eq!(answer.message(), "CreateQueue is not supported by this version of Hydrant");
     refused(&house.kinesis("Subscribe", json!({})).await, "UnknownOperationException");
     let wrong = GOOD.request("ListDeliveryStreams", b"{}");
     let wrong = String::from_utf8(wrong)
         .unwrap()
         .replace("Firehose_20150804.ListDeliveryStreams", "Kinesis_20131202.ListStreams");
     refused(&send(house.addr, wrong.as_bytes()).await, "InvalidSignatureException");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_token_of_consumers_is_good_for_five_minutes_and_for_its_stream() {
+    let house = with_stream(1).await;
+    let arn = |stream: &str| format!("arn:aws:kinesis:us-east-1:123456789012:stream/{stream}");
+    for name in ["a", "b", "c"] {
+        let body = json!({ "StreamARN": arn("s"), "ConsumerName": name });
+        let made = house.kinesis("RegisterStreamConsumer", body).await;
+        assert_eq!((made.status, &made.body["Consumer"]["ConsumerStatus"]), (200, &json!("ACTIVE")), "{made:?}");
+    }
+    let first = house.kinesis("ListStreamConsumers", json!({ "StreamARN": arn("s"), "MaxResults": 2 })).await;
+    let token = &first.body["NextToken"];
+    let next = json!({ "StreamARN": arn("s"), "NextToken": token });
+    let rest = house.kinesis("ListStreamConsumers", next.clone()).await;
+    let names: Vec<&Value> =
+        [&first, &rest].iter().flat_map(|page| page.body["Consumers"].as_array().unwrap()).collect();
+    let names: Vec<&Value> = names.iter().map(|one| &one["ConsumerName"]).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert!(rest.body.get("NextToken").is_none());
+    assert_eq!(house.kinesis("CreateStream", json!({ "StreamName": "t", "ShardCount": 1 })).await.status, 200);
+    for (stream, token) in [("t", token.clone()), ("s", json!("x"))] {
+        let wrong = json!({ "StreamARN": arn(stream), "NextToken": token });
+        refused(&house.kinesis("ListStreamConsumers", wrong).await, "InvalidArgumentException");
+    }
+    house.later(Duration::from_secs(301));
+    refused(&house.kinesis("ListStreamConsumers", next).await, "ExpiredNextTokenException");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn how_far_a_reader_is_behind_is_told_by_the_clock() {
+    let house = with_stream(1).await;
+    for _ in 0..2 {
+        let put = json!({ "StreamName": "s", "Data": "eA==", "PartitionKey": "k" });
+        assert_eq!(house.kinesis("PutRecord", put).await.status, 200);
+    }
+    house.later(Duration::from_secs(60));
+    let from = iterator(&house, "TRIM_HORIZON").await;
+    let first = house.kinesis("GetRecords", json!({ "ShardIterator": from, "Limit": 1 })).await;
+    assert_eq!(first.body["MillisBehindLatest"], json!(60_000), "{first:?}");
+    let second = house.kinesis("GetRecords", json!({ "ShardIterator": first.body["NextShardIterator"] })).await;
+    assert_eq!((&second.body["MillisBehindLatest"], second.body["Records"].as_array().unwrap().len()), (&json!(0), 1));
     house.close().await;
 }
