@@ -7,10 +7,15 @@
 mod delivery;
 mod error;
 mod file;
+mod http_endpoint;
 mod s3;
+mod upload;
+mod web;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod loopback;
 
 // The contract suite is compiled here and in `examples/minio_contract.rs`, and names this crate the same way in both.
 #[cfg(test)]
@@ -38,7 +43,8 @@ pub trait Sink: Send + Sync + fmt::Debug + fmt::Display {
 pub fn sink(destination: &Destination, disk: Arc<dyn Disk>) -> Result<Arc<dyn Sink>, SinkError> {
     match destination {
         Destination::Objects(store) => object_sink(store, disk),
-        Destination::HttpEndpoint(_) | Destination::OpenSearch(_) | Destination::Splunk(_) => {
+        Destination::HttpEndpoint(endpoint) => Ok(Arc::new(http_endpoint::HttpEndpointSink::new(endpoint)?)),
+        Destination::OpenSearch(_) | Destination::Splunk(_) => {
             let message = format!("`{}` is not available yet; use `s3` or `file`", destination.kind());
             Err(SinkError::misconfigured("NotAvailable", message))
         }

@@ -1,16 +1,22 @@
 //! Records to the bodies of requests, for destinations that take records and not objects. What is staged is what is sent.
 //!
-//! Invariant: what a request is called depends on what it holds and on where it stands in the log, never on a clock or
+//! Invariant: what a request is called depends on what it holds and on where it stands among the chunks, never on a clock or
 //! dice, so that a repeat is known for one.
+
+mod http_endpoint;
+mod splunk;
 
 use std::fmt;
 use std::io::{self, Write};
 use std::iter::Peekable;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use hydrant_config::{DeliveryStreamSpec, Destination};
 use hydrant_record::{Epoch, LogId, StreamId, Timestamp, Unit};
 
+use self::http_endpoint::HttpEndpointEncoder;
+use self::splunk::SplunkEncoder;
 use crate::{EncodeError, Rejected};
 
 /// A record on its way into a request.
@@ -66,9 +72,51 @@ pub struct EncodedRequest {
 /// The encoder of a destination that takes requests; `None` for objects.
 #[must_use]
 pub fn request_encoder(stream: &DeliveryStreamSpec) -> Option<Box<dyn RequestEncoder>> {
+    let (size, append_delimiter) = (stream.buffering.size, stream.processing.append_delimiter);
     match &stream.destination {
-        Destination::Objects(_) => None,
-        // Refused when the daemon starts, until there is something to send them with.
-        Destination::HttpEndpoint(_) | Destination::OpenSearch(_) | Destination::Splunk(_) => None,
+        Destination::HttpEndpoint(endpoint) => {
+            Some(Box::new(HttpEndpointEncoder::new(size, append_delimiter, endpoint.content_encoding)))
+        }
+        Destination::Splunk(splunk) => Some(Box::new(SplunkEncoder::new(size, append_delimiter, splunk.endpoint_type))),
+        // Refused when the daemon starts, until there is something to send it with.
+        Destination::Objects(_) | Destination::OpenSearch(_) => None,
     }
 }
+
+/// Names a request by where it stands and by the records in it.
+struct RequestId {
+    context: Context,
+}
+
+impl RequestId {
+    fn of(identity: &RequestIdentity) -> RequestId {
+        let mut context = Context::new(&SHA256);
+        context.update(b"hydrant request v1\0");
+        context.update(&identity.delivery_stream.0);
+        context.update(&identity.epoch.0.to_be_bytes());
+        context.update(&identity.chunk.to_be_bytes());
+        context.update(&identity.part.to_be_bytes());
+        RequestId { context }
+    }
+
+    fn add(&mut self, record: &RequestRecord) {
+        self.context.update(&record.unit.lsn.get().to_be_bytes());
+        self.context.update(&record.unit.sub.to_be_bytes());
+        self.context.update(&(record.data.len() as u64).to_be_bytes());
+        self.context.update(&record.data);
+    }
+
+    /// A version 8 (custom) UUID.
+    fn finish(self) -> String {
+        let digest = self.context.finish();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest.as_ref()[..16]);
+        bytes[6] = (bytes[6] & 0x0f) | 0x80;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        let text = hex::encode(bytes);
+        format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
+use crate::web::{header, one_line, retry_after};
 use crate::{SinkError, SinkErrorKind};
 
 /// Bytes of an error answer that are looked at.
 const ERROR_BYTES_MAX: usize = 64 << 10;
-/// Characters of the store's own message that are passed on.
-const MESSAGE_CHARS_MAX: usize = 300;
 
 /// An answer that is no success.
 #[derive(Debug)]
@@ -100,16 +98,6 @@ impl Refusal {
     }
 }
 
-/// A header as text.
-pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// Seconds only; the form with a date would need a clock, and no store sends it.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
 async fn bounded_body(mut response: Response, idle: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(Ok(Some(piece))) = tokio::time::timeout(idle, response.chunk()).await {
@@ -137,11 +125,6 @@ fn is_code(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-fn one_line(text: &str) -> String {
-    let visible = |character: char| if character.is_control() { ' ' } else { character };
-    text.trim_end_matches('.').chars().take(MESSAGE_CHARS_MAX).map(visible).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,9 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stores_words_stay_on_one_line_and_short() {
-        assert_eq!(one_line("a\nb\u{1b}[0m."), "a b [0m");
-        assert_eq!(one_line(&"x".repeat(10_000)).len(), MESSAGE_CHARS_MAX);
+    fn codes_are_short_words() {
         assert!(!is_code("a b") && !is_code(&"x".repeat(65)) && is_code("NoSuchBucket"));
     }
 }

@@ -13,7 +13,6 @@ mod answer;
 mod credentials;
 #[cfg(test)]
 mod tests;
-mod upload;
 
 use std::error::Error;
 use std::fmt;
@@ -31,8 +30,9 @@ use reqwest::Response;
 use tokio::sync::Semaphore;
 
 use self::address::Address;
-use self::answer::{Refusal, header};
-use self::upload::{PIECES_MAX, Upload};
+use self::answer::Refusal;
+use crate::upload::{PIECES_MAX, Upload};
+use crate::web::{self, causes, header};
 use crate::{Body, Delivery, Receipt, Sink, SinkError};
 
 /// Metadata that tells an object of ours from a stranger's.
@@ -65,17 +65,7 @@ impl S3Sink {
     }
 
     fn with_timeouts(bucket: &str, connection: &S3Connection, timeouts: Timeouts) -> Result<S3Sink, SinkError> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(timeouts.connect)
-            .pool_idle_timeout(Duration::from_secs(10))
-            .http1_only()
-            .user_agent(concat!("hydrant/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| {
-                SinkError::misconfigured("S3.Client", format!("no HTTP client: {error}")).with_source(error)
-            })?;
+        let client = web::client("S3.Client", None, timeouts.connect)?;
         Ok(S3Sink {
             address: Address::new(bucket, connection)?,
             region: connection.region.clone(),
@@ -298,12 +288,4 @@ fn bad_header(name: &str) -> SinkError {
 
 fn base64(bytes: &[u8]) -> String {
     base64_simd::STANDARD.encode_to_string(bytes)
-}
-
-/// The innermost cause and those around it, in one line.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| (*error).source());
-    let mut texts: Vec<String> = chain.map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
 }

@@ -1,4 +1,4 @@
-//! The body of a PUT: the staged file in pieces, read as the connection takes them.
+//! The body of a PUT or POST: the staged file in pieces, read as the connection takes them.
 //!
 //! Memory is bounded by the permits of the sink, and the last piece is withheld unless the digest of all is right.
 
@@ -14,11 +14,11 @@ use crate::delivery::BodyReader;
 use crate::{Body, SinkError};
 
 /// Pieces of 1 MiB that one sink holds at once, over all its deliveries.
-pub(super) const PIECES_MAX: usize = 16;
+pub(crate) const PIECES_MAX: usize = 16;
 
 /// What the sender can see of a body that it has given away.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Upload(Arc<State>);
+pub(crate) struct Upload(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -35,22 +35,22 @@ struct Failure {
 /// Nothing moved for the given time.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing moved for {} s", .0.as_secs_f32())]
-pub(super) struct Stalled(Duration);
+pub(crate) struct Stalled(Duration);
 
 impl Upload {
     /// The body for the HTTP client.
-    pub(super) fn body(&self, body: &Body, permits: &Arc<Semaphore>) -> Result<reqwest::Body, SinkError> {
+    pub(crate) fn body(&self, body: &Body, permits: &Arc<Semaphore>) -> Result<reqwest::Body, SinkError> {
         let source = Source { reader: BodyReader::new(body)?, permits: permits.clone(), upload: self.clone() };
         Ok(reqwest::Body::wrap_stream(stream::try_unfold(source, Source::next)))
     }
 
     /// Why reading the staged file failed, if it did.
-    pub(super) fn staged_error(&self) -> Option<SinkError> {
+    pub(crate) fn staged_error(&self) -> Option<SinkError> {
         self.0.failure.get().map(|failure| SinkError::staged(failure.message.clone()))
     }
 
     /// Waits for `work` as long as pieces leave: a large body may take hours, a stalled one at most twice `idle`.
-    pub(super) async fn while_moving<T>(&self, idle: Duration, work: impl Future<Output = T>) -> Result<T, Stalled> {
+    pub(crate) async fn while_moving<T>(&self, idle: Duration, work: impl Future<Output = T>) -> Result<T, Stalled> {
         let mut work = std::pin::pin!(work);
         let mut seen = self.pieces();
         loop {
