@@ -70,18 +70,25 @@ impl Answer {
 
     /// Whether a success names this very request.
     fn proves(&self, request_id: &str) -> Result<(), String> {
-        let document: Document = serde_json::from_slice(&self.body)
-            .map_err(|error| format!("with a body that is not what the protocol asks for: {error}"))?;
+        let document = self.document()?;
         if document.request_id != request_id {
             return Err(format!("for the request `{}`, not `{request_id}`", one_line(&document.request_id)));
         }
         Ok(())
     }
 
+    fn document(&self) -> Result<Document, String> {
+        let wrong = "with a body that is not what the protocol asks for";
+        // A list of members would do for serde.
+        if !self.body.trim_ascii_start().starts_with(b"{") {
+            return Err(format!("{wrong}: it is no JSON object"));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| format!("{wrong}: {error}"))
+    }
+
     fn refused(&self, at: &str) -> SinkError {
         let status = self.status.as_u16();
-        let document: Option<Document> = serde_json::from_slice(&self.body).ok();
-        let said = document.and_then(|document| document.error_message);
+        let said = self.document().ok().and_then(|document| document.error_message);
         let said = said.map(|text| format!(", saying: {}", one_line(&text))).unwrap_or_default();
         let (kind, next) = match status {
             413 => (SinkErrorKind::Rejected, "the records go to the backup; lower `buffering.size`"),
@@ -124,6 +131,7 @@ mod tests {
             "ok",
             "{}",
             "[]",
+            r#"["id-1",1,null]"#,
             r#"{"requestId":"id-1"}"#,
             r#"{"timestamp":1}"#,
             r#"{"requestId":"id-2","timestamp":1}"#,

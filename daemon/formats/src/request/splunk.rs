@@ -8,6 +8,7 @@ use std::io::{BufWriter, Write};
 use hydrant_config::SplunkEndpoint;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::{EncodedRequest, RequestEncoder, RequestId, RequestIdentity, RequestRecords};
 use crate::{EncodeError, Rejected};
@@ -90,8 +91,14 @@ enum Blank {
 /// A record may hold several events.
 fn check_events(data: &[u8]) -> Result<(), String> {
     let mut events = 0;
-    for event in serde_json::Deserializer::from_slice(data).into_iter::<Event>() {
-        match event.map_err(|error| format!("no HEC event in JSON: {error}"))?.event {
+    let wrong = |error: serde_json::Error| format!("no HEC event in JSON: {error}");
+    for event in serde_json::Deserializer::from_slice(data).into_iter::<&RawValue>() {
+        let event = event.map_err(wrong)?.get();
+        // A list of members would do for serde.
+        if !event.starts_with('{') {
+            return Err("no HEC event in JSON: it is no object".to_owned());
+        }
+        match serde_json::from_str::<Event>(event).map_err(wrong)?.event {
             None => return Err("the HEC event has no `event`".to_owned()),
             Some(Blank::Text(text)) if text.is_empty() => {
                 return Err("the `event` of the HEC event is blank".to_owned());
