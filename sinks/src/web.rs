@@ -31,7 +31,8 @@ pub(crate) fn client(code: &str, ca: Option<&Authorities>, connect: Duration) ->
         builder = builder.tls_certs_merge(certificates);
     }
     builder.build().map_err(|error| {
-        SinkError::misconfigured(code, format!("no HTTP client: {}", causes(&error))).with_source(error)
+        let with = ca.map(|ca| format!(" with the certificates of `{}`", ca.path.display())).unwrap_or_default();
+        SinkError::misconfigured(code, format!("no HTTP client{with}: {}", causes(&error))).with_source(error)
     })
 }
 
