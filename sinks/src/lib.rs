@@ -8,6 +8,7 @@ mod delivery;
 mod error;
 mod file;
 mod http_endpoint;
+mod opensearch;
 mod s3;
 mod upload;
 mod web;
@@ -44,7 +45,8 @@ pub fn sink(destination: &Destination, disk: Arc<dyn Disk>) -> Result<Arc<dyn Si
     match destination {
         Destination::Objects(store) => object_sink(store, disk),
         Destination::HttpEndpoint(endpoint) => Ok(Arc::new(http_endpoint::HttpEndpointSink::new(endpoint)?)),
-        Destination::OpenSearch(_) | Destination::Splunk(_) => {
+        Destination::OpenSearch(search) => Ok(Arc::new(opensearch::OpenSearchSink::new(search)?)),
+        Destination::Splunk(_) => {
             let message = format!("`{}` is not available yet; use `s3` or `file`", destination.kind());
             Err(SinkError::misconfigured("NotAvailable", message))
         }

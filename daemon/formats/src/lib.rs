@@ -1,5 +1,6 @@
 //! Records to object bytes. Pure CPU: no I/O but the writer it is given, no clock, no async.
 
+mod bulk;
 mod coerce;
 mod column;
 mod error_record;
@@ -18,6 +19,7 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use hydrant_config::Format;
 
+pub use bulk::{BulkEncoder, Documents};
 pub use error_record::{ErrorKind, ErrorRecord};
 pub use lines::LinesEncoder;
 pub use parquet_encoder::ParquetEncoder;

@@ -17,7 +17,7 @@ use hydrant_record::{Epoch, LogId, StreamId, Timestamp, Unit};
 
 use self::http_endpoint::HttpEndpointEncoder;
 use self::splunk::SplunkEncoder;
-use crate::{EncodeError, Rejected};
+use crate::{BulkEncoder, EncodeError, Rejected};
 
 /// A record on its way into a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +78,8 @@ pub fn request_encoder(stream: &DeliveryStreamSpec) -> Option<Box<dyn RequestEnc
             Some(Box::new(HttpEndpointEncoder::new(size, append_delimiter, endpoint.content_encoding)))
         }
         Destination::Splunk(splunk) => Some(Box::new(SplunkEncoder::new(size, append_delimiter, splunk.endpoint_type))),
-        // Refused when the daemon starts, until there is something to send it with.
-        Destination::Objects(_) | Destination::OpenSearch(_) => None,
+        Destination::OpenSearch(search) => Some(Box::new(BulkEncoder::new(search))),
+        Destination::Objects(_) => None,
     }
 }
 
