@@ -76,19 +76,33 @@ impl Client {
 
     /// Puts records until all of them are durable, repeating those that were throttled.
     pub(crate) async fn put(&self, stream: &str, records: &[Bytes]) -> Result<(), ClientError> {
-        let mut unsent: Vec<&Bytes> = records.iter().collect();
+        self.put_each(stream, records, &mut |_| {}).await
+    }
+
+    /// The same; `taken` hears of each record that is durable, by its place, also where others fail.
+    pub(crate) async fn put_each(
+        &self,
+        stream: &str,
+        records: &[Bytes],
+        taken: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<(), ClientError> {
+        let mut unsent: Vec<(usize, &Bytes)> = records.iter().enumerate().collect();
         let mut last = String::new();
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
             }
-            match self.attempt(stream, &unsent).await? {
+            let sent: Vec<&Bytes> = unsent.iter().map(|(_, record)| *record).collect();
+            match self.attempt(stream, &sent).await? {
                 Ok(answers) => {
                     let answers = answers.into_iter().zip(std::mem::take(&mut unsent));
-                    for (answer, record) in answers {
-                        if let Some(code) = answer.error_code {
-                            last = format!("{code}: {}", answer.error_message.unwrap_or_default());
-                            unsent.push(record);
+                    for (answer, (place, record)) in answers {
+                        match answer.error_code {
+                            None => taken(place),
+                            Some(code) => {
+                                last = format!("{code}: {}", answer.error_message.unwrap_or_default());
+                                unsent.push((place, record));
+                            }
                         }
                     }
                 }

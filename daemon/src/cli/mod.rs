@@ -5,6 +5,7 @@ mod demo;
 mod init;
 mod log;
 mod put;
+mod replay;
 mod run;
 mod status;
 
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Run),
     /// Send the lines of a file, or of stdin, to a delivery stream by the AWS API
     Put(put::Put),
+    /// Put failed records of an error output back into a delivery stream
+    Replay(replay::Replay),
     /// Show every delivery stream: what is stored, delivered, failed, waiting
     Status(status::ShowStatus),
     /// Look into the logs of a data directory, beside a daemon or without one; changes nothing
@@ -72,6 +75,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
             ended
         }
         Command::Put(command) => runtime()?.block_on(command.execute()),
+        Command::Replay(command) => runtime()?.block_on(command.execute()),
         Command::Status(command) => runtime()?.block_on(command.execute()),
         Command::Log(command) => command.execute(),
     }
