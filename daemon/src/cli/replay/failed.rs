@@ -108,7 +108,9 @@ mod tests {
 
     #[test]
     fn other_lines_are_no_failed_records() {
-        for line in ["", "text", "{}", r#"{"id":1}"#, r#"{"rawData":"a","arrivalTimestamp":1}"#, r#"{"rawData":"aGk="}"#] {
+        for line in
+            ["", "text", "{}", r#"{"id":1}"#, r#"{"rawData":"a","arrivalTimestamp":1}"#, r#"{"rawData":"aGk="}"#]
+        {
             Failed::parse(line.as_bytes()).unwrap_err();
         }
     }

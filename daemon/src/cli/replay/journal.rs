@@ -105,7 +105,8 @@ impl History {
     }
 
     fn apply(&mut self, entry: &Entry) {
-        let (Entry::Put(Lines { id, lines }) | Entry::Taken(Lines { id, lines }) | Entry::Refused(Lines { id, lines })) = entry;
+        let (Entry::Put(Lines { id, lines }) | Entry::Taken(Lines { id, lines }) | Entry::Refused(Lines { id, lines })) =
+            entry;
         let known = self.0.entry(id.clone()).or_default();
         for &(first, last) in &lines.0 {
             match entry {
@@ -165,16 +166,16 @@ impl Journal {
 
     /// Durable on return: these lines are about to be put.
     pub(super) fn put(&mut self, id: &ObjectId, lines: impl IntoIterator<Item = u64>) -> Result<(), Failure> {
-        self.append(Entry::Put(Lines { id: id.clone(), lines: lines.into_iter().collect() }))?;
+        self.append(&Entry::Put(Lines { id: id.clone(), lines: lines.into_iter().collect() }))?;
         self.sync()
     }
 
     pub(super) fn taken(&mut self, id: &ObjectId, lines: impl IntoIterator<Item = u64>) -> Result<(), Failure> {
-        self.append(Entry::Taken(Lines { id: id.clone(), lines: lines.into_iter().collect() }))
+        self.append(&Entry::Taken(Lines { id: id.clone(), lines: lines.into_iter().collect() }))
     }
 
     pub(super) fn refused(&mut self, id: &ObjectId, lines: impl IntoIterator<Item = u64>) -> Result<(), Failure> {
-        self.append(Entry::Refused(Lines { id: id.clone(), lines: lines.into_iter().collect() }))
+        self.append(&Entry::Refused(Lines { id: id.clone(), lines: lines.into_iter().collect() }))
     }
 
     /// All entries are durable on return.
@@ -182,11 +183,11 @@ impl Journal {
         self.file.sync_data().map_err(|error| unusable(&self.path, &error))
     }
 
-    fn append(&mut self, entry: Entry) -> Result<(), Failure> {
-        let bytes = line(&entry);
+    fn append(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let bytes = line(entry);
         self.file.write_at(&bytes, self.end).map_err(|error| unusable(&self.path, &error))?;
         self.end += bytes.len() as u64;
-        self.history.apply(&entry);
+        self.history.apply(entry);
         Ok(())
     }
 }

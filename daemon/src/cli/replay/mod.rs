@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::journal::{History, Journal};
+use self::journal::Journal;
 use self::pass::Pass;
 use self::source::Source;
 use crate::cli::put::client_of;
@@ -106,9 +106,10 @@ impl Replay {
         let config = self.config.load()?;
         let source = Source::new(self.source.as_deref(), &self.stream, &config)?;
         let disk = RealDisk::new();
-        let path = self.journal.clone().unwrap_or_else(|| {
-            config.data_dir.join("replay").join(format!("{}.journal", self.stream))
-        });
+        let path = self
+            .journal
+            .clone()
+            .unwrap_or_else(|| config.data_dir.join("replay").join(format!("{}.journal", self.stream)));
         let found = source.list().await?;
         let mut pass = Pass {
             client: client_of(&config, config.api)?,
@@ -154,7 +155,10 @@ impl Replay {
             return;
         }
         let (verb, stream) = (if self.dry_run { "would be put into" } else { "are durable in" }, &self.stream);
-        say(format_args!("{} records of {} objects below {source} {verb} `{stream}`", summary.replayed, summary.objects));
+        say(format_args!(
+            "{} records of {} objects below {source} {verb} `{stream}`",
+            summary.replayed, summary.objects
+        ));
         for (code, records) in &summary.error_codes {
             say(format_args!("  {records} of error code {code}"));
         }
@@ -181,7 +185,8 @@ impl Summary {
         }
         let left = self.refused + self.unreadable;
         if left > 0 {
-            return Err(Failure::new(Exit::Runtime, format!("{left} lines could not be replayed")).hint("the log above names the first of each object"));
+            return Err(Failure::new(Exit::Runtime, format!("{left} lines could not be replayed"))
+                .hint("the log above names the first of each object"));
         }
         Ok(())
     }
@@ -220,7 +225,9 @@ fn moment(text: &str) -> Result<u64, String> {
 
 fn progress(bytes: u64) -> ProgressBar {
     let bar = ProgressBar::new(bytes);
-    if let Ok(style) = ProgressStyle::with_template("  replaying [{bar:40}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("  replaying [{bar:40}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta}")
+    {
         bar.set_style(style.progress_chars("=> "));
     }
     bar

@@ -60,7 +60,11 @@ impl Pass {
                 Err((number, why)) => {
                     self.summary.unreadable += 1;
                     if !std::mem::replace(&mut complained, true) {
-                        tracing::warn!(object = name, line = number.map(|number| number + 1), "a line is left out: {why}");
+                        tracing::warn!(
+                            object = name,
+                            line = number.map(|number| number + 1),
+                            "a line is left out: {why}"
+                        );
                     }
                 }
             }
@@ -135,7 +139,10 @@ impl Pass {
         }
         match failure {
             None => Ok(()),
-            Some(error) => Err(Failure::of(Exit::Runtime, &error).hint("run it again when this is mended: it goes on where it was")),
+            Some(error) => {
+                Err(Failure::of(Exit::Runtime, &error)
+                    .hint("run it again when this is mended: it goes on where it was"))
+            }
         }
     }
 }

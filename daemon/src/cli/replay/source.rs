@@ -18,7 +18,11 @@ const OBJECT_BYTES_MAX: u64 = 1 << 30;
 pub(super) enum Source {
     /// A directory and all below it, or one file.
     Local(PathBuf),
-    S3 { bucket: String, prefix: String, store: Arc<AmazonS3> },
+    S3 {
+        bucket: String,
+        prefix: String,
+        store: Arc<AmazonS3>,
+    },
 }
 
 /// An object that may hold error records.
@@ -67,7 +71,9 @@ impl Source {
             .with_region(&connection.region)
             .with_virtual_hosted_style_request(!connection.path_style);
         if let Some(endpoint) = &connection.endpoint {
-            builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/')).with_allow_http(endpoint.scheme() == "http");
+            builder = builder
+                .with_endpoint(endpoint.as_str().trim_end_matches('/'))
+                .with_allow_http(endpoint.scheme() == "http");
         }
         if let Some(keys) = &connection.keys {
             builder = builder
@@ -94,7 +100,9 @@ impl Source {
             Source::S3 { prefix, store, .. } => {
                 // The store's own prefixes end at a `/`; the rest is compared here.
                 let directory = prefix.rsplit_once('/').map(|(directory, _)| object_store::path::Path::from(directory));
-                let listed = store.list(directory.as_ref()).map_ok(|meta| Found { name: meta.location.to_string(), bytes: meta.size });
+                let listed = store
+                    .list(directory.as_ref())
+                    .map_ok(|meta| Found { name: meta.location.to_string(), bytes: meta.size });
                 let all: Vec<Found> = listed.try_collect().await?;
                 all.into_iter().filter(|found| found.name.starts_with(prefix.as_str())).collect()
             }
@@ -107,7 +115,9 @@ impl Source {
         let name = &found.name;
         if found.bytes > OBJECT_BYTES_MAX {
             let text = format!("`{name}` has {} bytes, and at most {OBJECT_BYTES_MAX} are read at once", found.bytes);
-            return Err(Failure::new(Exit::Runtime, text).hint("split it by lines, and name the directory of the parts"));
+            return Err(
+                Failure::new(Exit::Runtime, text).hint("split it by lines, and name the directory of the parts")
+            );
         }
         let cannot = |error: &dyn std::error::Error| {
             Failure::new(Exit::Runtime, format!("cannot read `{name}`: {}", crate::exit::chain(error)))
@@ -133,8 +143,11 @@ impl fmt::Display for Source {
 }
 
 fn unknown(stream: &str) -> Failure {
-    Failure::new(Exit::Usage, format!("the configuration has no delivery stream `{stream}`, so where its error output is, is not known"))
-        .hint("name the directory or `s3://BUCKET/PREFIX` behind the delivery stream")
+    Failure::new(
+        Exit::Usage,
+        format!("the configuration has no delivery stream `{stream}`, so where its error output is, is not known"),
+    )
+    .hint("name the directory or `s3://BUCKET/PREFIX` behind the delivery stream")
 }
 
 /// How the delivery stream itself reaches this bucket.
