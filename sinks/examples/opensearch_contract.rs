@@ -15,7 +15,7 @@ use contract::staged;
 use http::Method;
 use hydrant_config::{Destination, DocumentId, IndexRotation, OpenSearch};
 use hydrant_disk::RealDisk;
-use hydrant_sinks::{Delivery, ItemSet, Items, Receipt, Sink, SinkErrorKind};
+use hydrant_sinks::{Delivery, ItemSet, Items, Receipt, Sink};
 use serde_json::{Value, json};
 
 struct Server {
@@ -59,11 +59,11 @@ impl Server {
         self.sink.deliver(&request(index, documents)).await.map_err(text)
     }
 
-    async fn misconfigured(&self, index: &str, code: &str) -> Outcome {
-        match self.sink.deliver(&request(index, &[("blocked", "{\"n\":1}")])).await {
-            Ok(receipt) => Err(format!("got {receipt:?}, expected {code}")),
-            Err(error) => same(&error.to_string(), &(error.kind, &*error.code), &(SinkErrorKind::Misconfigured, code)),
-        }
+    /// A document for this index waits, with this code.
+    async fn waits(&self, index: &str, code: &str) -> Outcome {
+        let receipt = self.deliver(index, &[("blocked", "{\"n\":1}")]).await?;
+        let why = receipt.why_again.ok_or("nothing was to be sent again")?;
+        same(&why.1, &(receipt.again, why.0.as_str()), &(vec![0], code))
     }
 
     /// Documents that a search finds.
@@ -135,14 +135,14 @@ async fn racing_repeats_make_one_document_each(server: &Server) -> Outcome {
 async fn blocked_indices_are_the_operators(server: &Server) -> Outcome {
     server.deliver("blocked", &[("a", "{\"n\":1}")]).await?;
     server.set("blocked", json!({ "index.blocks.write": true })).await?;
-    server.misconfigured("blocked", "403").await?;
+    server.waits("blocked", "403").await?;
     server.set("blocked", json!({ "index.blocks.write": null, "index.blocks.read_only": true })).await?;
-    server.misconfigured("blocked", "403").await?;
+    server.waits("blocked", "403").await?;
     server.set("blocked", json!({ "index.blocks.read_only": null })).await?;
     server.call(Method::POST, "blocked/_close", Value::Null).await?;
-    server.misconfigured("blocked", "400").await?;
+    server.waits("blocked", "400").await?;
     server.call(Method::POST, "blocked/_open", Value::Null).await?;
-    server.misconfigured("NotLowerCase", "400").await?;
+    server.waits("NotLowerCase", "400").await?;
     same("opened", &server.deliver("blocked", &[("a", "{\"n\":1}")]).await?, &Receipt::taken(true))
 }
 
@@ -159,7 +159,7 @@ async fn a_full_disk_of_the_server_is_waited_for(server: &Server) -> Outcome {
 async fn a_missing_index_is_the_operators(server: &Server) -> Outcome {
     let automatic = |value: Value| json!({ "persistent": { "action.auto_create_index": value } });
     server.call(Method::PUT, "_cluster/settings", automatic(json!("false"))).await?;
-    let missing = server.misconfigured("missing", "404").await;
+    let missing = server.waits("missing", "404").await;
     server.call(Method::PUT, "_cluster/settings", automatic(Value::Null)).await?;
     missing?;
     same("then", &server.deliver("missing", &[("a", "{}")]).await?, &Receipt::taken(false))

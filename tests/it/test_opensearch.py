@@ -120,7 +120,7 @@ def test_items_that_are_put_off_for_ever_go_to_the_backup(server, daemon_of, tmp
 def test_a_blocked_index_waits_for_the_operator(server, daemon_of, tmp_path):
     backup = tmp_path / "backup"
     server.call("PUT", "blocked", {"settings": {"index.blocks.write": True}})
-    daemon = daemon_of([stream(server.endpoint, "blocked", backup, index_rotation="none", retry="0 s")]).start()
+    daemon = daemon_of([stream(server.endpoint, "blocked", backup, index_rotation="none")]).start()
     clients.put_all(clients.firehose(daemon), "events", map(event, range(500)))
     hydrant.wait_until("the log names the block", lambda: "cluster_block_exception" in daemon.log())
     assert daemon.accounting("events")["backlog"] == 500

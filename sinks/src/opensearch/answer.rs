@@ -63,14 +63,11 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    /// Adds the answer to a request of `items`. `Err` if one of them waits for the operator: then the attempt failed, and
-    /// the next finds there what this one has made.
-    pub(super) fn take(&mut self, answer: &[u8], items: &[u32], retry_after: Option<Duration>) -> Result<(), Unusable> {
-        let answer: BulkAnswer<'_> =
-            serde_json::from_slice(answer).map_err(|error| Unusable::NotAServer(error.to_string()))?;
+    /// Adds the answer to a request of `items`; why it is none, else, for any web server can say 200.
+    pub(super) fn take(&mut self, answer: &[u8], items: &[u32], retry_after: Option<Duration>) -> Result<(), String> {
+        let answer: BulkAnswer<'_> = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
         if answer.items.len() != items.len() {
-            let text = format!("it answered for {} items instead of {}", answer.items.len(), items.len());
-            return Err(Unusable::NotAServer(text));
+            return Err(format!("it answered for {} items instead of {}", answer.items.len(), items.len()));
         }
         for (&item, ItemAnswer { create }) in items.iter().zip(&answer.items) {
             let code = create.status.to_string();
@@ -81,7 +78,14 @@ impl Verdicts {
                 Verdict::Refused => {
                     self.receipt.refused.push(Refusal { item, code, message: create.message() });
                 }
-                Verdict::Operator => return Err(Unusable::Blocked { code, message: create.message() }),
+                Verdict::Operator => {
+                    let message = create.message();
+                    self.again(
+                        item,
+                        code,
+                        format!("{message}; open, unblock or create its index, or allow this user to write there"),
+                    );
+                }
             }
         }
         if !self.receipt.again.is_empty() {
@@ -105,20 +109,12 @@ impl Verdicts {
     }
 }
 
-/// Why an answer of status 200 settles nothing.
-#[derive(Debug)]
-pub(super) enum Unusable {
-    /// Any web server can say 200.
-    NotAServer(String),
-    /// An index takes no documents until somebody has done something about it.
-    Blocked { code: String, message: String },
-}
-
 enum Verdict {
     Taken,
     WasThere,
     Again,
     Refused,
+    /// Again, once somebody has done something about it.
     Operator,
 }
 

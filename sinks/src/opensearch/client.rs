@@ -112,14 +112,6 @@ impl Client {
         error
     }
 
-    /// An index that takes no documents.
-    pub(super) fn blocked(&self, code: &str, message: &str) -> SinkError {
-        let text = format!(
-            "{self} answered {code} to a document: {message}; open, unblock or create its index, or allow this user to write there"
-        );
-        SinkError::misconfigured(code, text)
-    }
-
     /// A success that proves nothing.
     pub(super) fn not_a_server(&self, why: &str) -> SinkError {
         let message = format!("{self} answered 200, but not as OpenSearch does: {why}; correct `endpoint`");

@@ -4,11 +4,11 @@
 //! POST _bulk    no answer                      again: what was made answers 409 then
 //!               413                            in two halves; one item alone: refused
 //!               408, 425, 429, 5xx             again
-//!               another status                 the operator's
+//!               another status                 the settings are wrong
 //!               200, each item: 2xx            taken
 //!                               409 conflict   taken before: `create` with an id of our own
 //!                               408, 429, 5xx  again
-//!                               its index is missing, closed, blocked, or not ours to write: the operator's
+//!                               its index is missing, closed, blocked, or not ours to write: again, and what to do
 //!                               another 4xx    refused, with the server's reason
 //! ```
 //!
@@ -31,10 +31,10 @@ use hydrant_config::OpenSearch;
 use reqwest::{Method, StatusCode};
 use tokio::sync::Semaphore;
 
-use self::answer::{Unusable, Verdicts};
+use self::answer::Verdicts;
 use self::bulk::Item;
 use self::client::Client;
-use crate::{Delivery, Receipt, Sink, SinkError, SinkErrorKind};
+use crate::{Delivery, Receipt, Sink, SinkError};
 
 /// Bytes of bodies that one sink holds at once, over all its deliveries; a larger body is held alone.
 const BODY_BYTES_MAX: u32 = 32 << 20;
@@ -75,9 +75,12 @@ impl OpenSearchSink {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
                 }
-                Err(Failed::TooLarge(message)) => verdicts.refuse(part[0].number, "413".to_owned(), message),
+                Err(Failed::TooLarge(message)) => {
+                    verdicts.refuse(part[0].number, "413".to_owned(), message);
+                    answered = true;
+                }
                 // What the parts before were told stays told.
-                Err(Failed::Whole(error)) if answered && error.kind == SinkErrorKind::Transient => {
+                Err(Failed::Whole(error)) if answered => {
                     parts.push(part);
                     let left = parts.drain(..).flatten();
                     left.for_each(|item| verdicts.again(item.number, error.code.clone(), error.message.clone()));
@@ -94,12 +97,9 @@ impl OpenSearchSink {
         match answered.status {
             StatusCode::OK => {
                 let numbers: Vec<u32> = part.iter().map(|item| item.number).collect();
-                verdicts.take(&answered.body, &numbers, answered.retry_after).map_err(|unusable| {
-                    Failed::Whole(match unusable {
-                        Unusable::NotAServer(why) => self.client.not_a_server(&why),
-                        Unusable::Blocked { code, message } => self.client.blocked(&code, &message),
-                    })
-                })
+                verdicts
+                    .take(&answered.body, &numbers, answered.retry_after)
+                    .map_err(|why| Failed::Whole(self.client.not_a_server(&why)))
             }
             StatusCode::PAYLOAD_TOO_LARGE => Err(Failed::TooLarge(self.client.refused(&answered).message)),
             _ => Err(Failed::Whole(self.client.refused(&answered))),

@@ -113,7 +113,7 @@ async fn every_item_has_its_own_verdict() {
 }
 
 #[tokio::test]
-async fn an_index_that_takes_no_documents_is_the_operators() {
+async fn an_index_that_takes_no_documents_waits_alone_and_says_what_to_do() {
     for (status, kind) in [
         (403, "cluster_block_exception"),
         (403, "security_exception"),
@@ -122,9 +122,10 @@ async fn an_index_that_takes_no_documents_is_the_operators() {
         (400, "invalid_index_name_exception"),
         (400, "validation_exception"),
     ] {
-        let error = failure(Answer::items(&[(201, ""), (400, "mapper_parsing_exception"), (status, kind)])).await;
-        assert_eq!((error.kind, error.code), (SinkErrorKind::Misconfigured, status.to_string()));
-        assert!(error.message.contains(kind), "{}", error.message);
+        let receipt = verdicts(&[(201, ""), (400, "mapper_parsing_exception"), (status, kind)]).await;
+        let (code, message) = receipt.why_again.unwrap();
+        assert_eq!((receipt.again, receipt.refused.len(), code), (vec![2], 1, status.to_string()));
+        assert!(message.contains(kind) && message.ends_with("allow this user to write there"), "{message}");
     }
     // A full disk of the server ends by itself.
     assert_eq!(verdicts(&[(429, "cluster_block_exception")]).await.again, [0]);
@@ -229,8 +230,8 @@ async fn what_one_half_was_told_stays_told() {
     assert_eq!(receipt.refused.iter().map(|refusal| refusal.item).collect::<Vec<_>>(), [0, 1]);
     assert_eq!((receipt.again, receipt.why_again.unwrap().0.as_str()), (vec![2, 3], "OpenSearch.ConnectionLost"));
     let script = vec![Answer::error(413, "too_large"), Answer::created(), Answer::error(403, "security_exception")];
-    let error = delivered(&request_of(4, &[]), script).await.0.unwrap_err();
-    assert_eq!(error.kind, SinkErrorKind::Misconfigured);
+    let receipt = delivered(&request_of(4, &[]), script).await.0.unwrap();
+    assert_eq!((receipt.again, receipt.why_again.unwrap().0.as_str()), (vec![2, 3], "403"));
 }
 
 #[tokio::test]

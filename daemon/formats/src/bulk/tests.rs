@@ -81,8 +81,8 @@ fn a_request_is_an_action_and_a_document_for_each_record() {
     assert_eq!(
         body,
         concat!(
-            "{\"create\":{\"_index\":\"myindex\",\"_id\":\"BkU2sTEb9xMTOGX0MHyrbZzxTAo\"}}\n{\"n\":1}\n",
-            "{\"create\":{\"_index\":\"myindex\",\"_id\":\"tOzQ5UtKsLV6cC7yWbzvZPeEzGM\"}}\n{\"n\" :2}\n",
+            "{\"create\":{\"_index\":\"myindex\",\"_id\":\"BLBYjI5waHuh7r1RdwWgrc8ZhdA\"}}\n{\"n\":1}\n",
+            "{\"create\":{\"_index\":\"myindex\",\"_id\":\"RTL8Oia21RenV9nUz8iRxQf_n3Q\"}}\n{\"n\" :2}\n",
         )
     );
     assert_eq!(request, EncodedRequest { key: "bulk-4-5".to_owned(), records: 2, rejected: Vec::new() });

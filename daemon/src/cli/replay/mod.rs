@@ -13,8 +13,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_lc_rs::digest;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
+use hydrant_config::Config;
 use hydrant_disk::RealDisk;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -43,7 +45,7 @@ pub(crate) struct Replay {
     /// Only records with this error code; may be given several times
     #[arg(long = "error-code", value_name = "CODE")]
     error_codes: Vec<String>,
-    /// What was replayed is remembered here [default: replay/STREAM.journal in the data directory]
+    /// What was replayed is remembered here [default: a file in `replay` of the data directory]
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
     /// What to do with records that an interrupted replay may have put already
@@ -106,10 +108,7 @@ impl Replay {
         let config = self.config.load()?;
         let source = Source::new(self.source.as_deref(), &self.stream, &config)?;
         let disk = RealDisk::new();
-        let path = self
-            .journal
-            .clone()
-            .unwrap_or_else(|| config.data_dir.join("replay").join(format!("{}.journal", self.stream)));
+        let path = self.journal_path(&config)?;
         let found = source.list().await?;
         let mut pass = Pass {
             client: client_of(&config, config.api)?,
@@ -142,6 +141,22 @@ impl Replay {
         self.report(&summary, &source);
         ended?;
         summary.verdict()
+    }
+
+    /// Only a daemon makes a data directory; and what a person types becomes no path in it.
+    fn journal_path(&self, config: &Config) -> Result<PathBuf, Failure> {
+        let directory = &config.data_dir;
+        match &self.journal {
+            Some(path) => Ok(path.clone()),
+            None if directory.is_dir() => {
+                let digest = digest::digest(&digest::SHA256, self.stream.as_bytes());
+                Ok(directory.join("replay").join(format!("{}.journal", hex::encode(&digest.as_ref()[..16]))))
+            }
+            None => {
+                let text = format!("there is no data directory `{}` here to keep the journal in", directory.display());
+                Err(Failure::new(Exit::Usage, text).hint("name a file with --journal"))
+            }
+        }
     }
 
     fn filter(&self) -> Filter {
