@@ -65,6 +65,9 @@ pub(super) struct Verdicts {
 impl Verdicts {
     /// Adds the answer to a request of `items`; why it is none, else, for any web server can say 200.
     pub(super) fn take(&mut self, answer: &[u8], items: &[u32], retry_after: Option<Duration>) -> Result<(), String> {
+        if !answer.trim_ascii_start().starts_with(b"{") {
+            return Err("it is no JSON object".to_owned());
+        }
         let answer: BulkAnswer<'_> = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
         if answer.items.len() != items.len() {
             return Err(format!("it answered for {} items instead of {}", answer.items.len(), items.len()));

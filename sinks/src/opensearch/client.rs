@@ -1,20 +1,18 @@
 //! One server: its address, who we are there, and what its refusals mean.
 
-use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryFutureExt;
-use hydrant_config::{Authorities, OpenSearch};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Method, Response, StatusCode};
+use hydrant_config::OpenSearch;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::answer;
-use crate::{SinkError, SinkErrorKind};
+use crate::{SinkError, SinkErrorKind, web};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 pub(super) struct Client {
@@ -34,17 +32,7 @@ pub(super) struct Answered {
 
 impl Client {
     pub(super) fn new(search: &OpenSearch) -> Result<Client, SinkError> {
-        let builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(search.request_timeout)
-            .pool_idle_timeout(Duration::from_secs(10))
-            .user_agent(concat!("hydrant/", env!("CARGO_PKG_VERSION")))
-            .tls_certs_merge(certificates(search.ca.as_ref())?);
-        let http = builder.build().map_err(|error| {
-            SinkError::misconfigured("OpenSearch.Client", format!("no HTTP client: {error}")).with_source(error)
-        })?;
+        let http = web::client("OpenSearch.BadCertificate", search.ca.as_ref(), web::CONNECT)?;
         let mut endpoint = search.endpoint.clone();
         if !endpoint.path().ends_with('/') {
             endpoint.set_path(&format!("{}/", endpoint.path()));
@@ -68,7 +56,7 @@ impl Client {
         bytes_max: usize,
     ) -> Result<Answered, SinkError> {
         let url = self.endpoint.join(path).expect("the paths of this sink are relative references");
-        let mut request = self.http.request(method, url);
+        let mut request = self.http.request(method, url).timeout(self.timeout);
         if let Some(login) = &self.login {
             request = request.header(AUTHORIZATION, login.clone());
         }
@@ -76,21 +64,17 @@ impl Client {
             request = request.header(CONTENT_TYPE, NDJSON).body(body);
         }
         let response = request.send().map_err(|error| self.unanswered(error)).await?;
-        let (status, retry_after) = (response.status(), retry_after(response.headers()));
+        let (status, retry_after) = (response.status(), web::retry_after(response.headers()));
         let body = self.read(response, bytes_max).await?;
         Ok(Answered { status, retry_after, body })
     }
 
     async fn read(&self, mut response: Response, bytes_max: usize) -> Result<Vec<u8>, SinkError> {
-        let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| self.unanswered(error))? {
-            if body.len() + piece.len() > bytes_max {
-                let message = format!("{self} answered with more than {bytes_max} bytes; it is tried again");
-                return Err(SinkError::transient("OpenSearch.ResponseTooLarge", message));
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok(body)
+        let body = web::whole_body(&mut response, bytes_max).await.map_err(|error| self.unanswered(error))?;
+        body.ok_or_else(|| {
+            let message = format!("{self} answered with more than {bytes_max} bytes; it is tried again");
+            SinkError::transient("OpenSearch.ResponseTooLarge", message)
+        })
     }
 
     /// What an answer to the whole request means that is no success.
@@ -120,7 +104,7 @@ impl Client {
 
     fn unanswered(&self, error: reqwest::Error) -> SinkError {
         let error = error.without_url();
-        let cause = causes(&error);
+        let cause = web::causes(&error);
         if cause.contains("invalid peer certificate") {
             let message = format!(
                 "{self} has a certificate that is not trusted: {cause}; name its authority's certificate in `ca`"
@@ -148,30 +132,4 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("endpoint", &self.endpoint.as_str()).finish_non_exhaustive()
     }
-}
-
-fn certificates(authorities: Option<&Authorities>) -> Result<Vec<Certificate>, SinkError> {
-    let Some(authorities) = authorities else { return Ok(Vec::new()) };
-    let unusable = |why: String| {
-        let message = format!("`ca`: no certificates can be read from `{}`: {why}", authorities.path.display());
-        SinkError::misconfigured("OpenSearch.BadCertificate", message)
-    };
-    match Certificate::from_pem_bundle(&authorities.pem) {
-        Ok(certificates) if certificates.is_empty() => Err(unusable("there is none in it".to_owned())),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(unusable(causes(&error)).with_source(error)),
-    }
-}
-
-/// Seconds only; the form with a date would need a clock, and these servers do not send it.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The error and what caused it, in one line.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| (*error).source());
-    let mut texts: Vec<String> = chain.map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
 }

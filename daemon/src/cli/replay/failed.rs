@@ -35,6 +35,9 @@ struct Line<'a> {
 
 impl Failed {
     pub(super) fn parse(line: &[u8]) -> Result<Failed, String> {
+        if !line.starts_with(b"{") {
+            return Err("it is no JSON object".to_owned());
+        }
         let line: Line<'_> = serde_json::from_slice(line).map_err(|error| format!("it is no error record: {error}"))?;
         let data = base64_simd::STANDARD.decode_to_vec(line.raw_data.as_bytes());
         let data = data.map_err(|_| "its `rawData` is not base64".to_owned())?;
