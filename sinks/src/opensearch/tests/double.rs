@@ -27,7 +27,7 @@ impl Request {
         assert_eq!(self.header("content-type"), Some("application/x-ndjson"));
         assert!(self.body.ends_with('\n'), "a bulk request ends with a line break");
         let lines: Vec<Value> = self.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert!(lines.len() % 2 == 0 && lines.iter().all(Value::is_object), "{lines:?}");
+        assert!(lines.len().is_multiple_of(2) && lines.iter().all(Value::is_object), "{lines:?}");
         lines.iter().step_by(2).map(|action| action["create"]["_id"].as_str().unwrap().to_owned()).collect()
     }
 }
@@ -45,7 +45,7 @@ pub(super) enum Answer {
     /// Reads the request and closes.
     Reset,
     /// Sends half of an answer and closes.
-    HalfAnswer,
+    Half,
     /// Reads the request and says nothing.
     Hang,
     /// Never stops answering.
@@ -127,7 +127,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
         Answer::Send { status, headers, body } => stream.write_all(text(status, &headers, &body).as_bytes()).await,
         Answer::Items(items) => stream.write_all(text(200, "", &items_of(&request, &items)).as_bytes()).await,
         Answer::Reset => Ok(()),
-        Answer::HalfAnswer => stream.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 100\r\n\r\n{\"items\":[").await,
+        Answer::Half => stream.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 100\r\n\r\n{\"items\":[").await,
         Answer::Hang => {
             while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {}
             Ok(())
