@@ -107,18 +107,22 @@ async fn metrics(State(seen): State<Seen>) -> String {
     let _ = writeln!(text, "hydrant_reserve_held {}", u64::from(seen.engine.store.reserve().held()));
     let streams = seen.engine.status();
     type Read = fn(&Status) -> u64;
-    let of_stream: [(&str, &str, &str, Read); 10] = [
+    let of_stream: [(&str, &str, &str, Read); 12] = [
         ("hydrant_stored_records", "gauge", "Records stored since the delivery stream began.", |s| s.accounting.stored),
         ("hydrant_delivered_records", "gauge", "Records in objects at the destination.", |s| s.accounting.delivered),
         ("hydrant_failed_records", "gauge", "Records in the error output.", |s| s.accounting.failed),
         ("hydrant_dropped_records", "gauge", "Records that a plugin dropped.", |s| s.accounting.dropped),
         ("hydrant_lost_records", "gauge", "Records damaged in the log and given up.", |s| s.accounting.lost),
         ("hydrant_expired_records", "gauge", "Records let go undelivered, by policy.", |s| s.accounting.expired),
+        ("hydrant_discarded_records", "gauge", "Records that an operator discarded.", |s| s.accounting.discarded),
         ("hydrant_backlog_records", "gauge", "Records stored and not settled yet.", |s| s.accounting.backlog),
         ("hydrant_delivered_objects_total", "counter", "Objects sent since the start.", |s| s.objects),
         ("hydrant_delivered_bytes_total", "counter", "Bytes of objects sent since the start.", |s| s.bytes),
         ("hydrant_delivery_problem", "gauge", "1 while something keeps it from delivering.", |s| {
             u64::from(s.problem.is_some())
+        }),
+        ("hydrant_accounting_mismatch", "gauge", "1 if what was counted does not add up.", |s| {
+            u64::from(s.accounting_mismatch)
         }),
     ];
     for (name, kind, help, read) in of_stream {

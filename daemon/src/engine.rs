@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
-use hydrant_delivery::{CpuPool, JournalError, Pipeline, PipelineParts, StartError, Status};
+use hydrant_delivery::{Chunks, ChunksParts, CpuPool, JournalError, Pipeline, PipelineParts, StartError, Status};
 use hydrant_ingest::{Catalog, CatalogError, StreamHandle};
 use hydrant_plugins::{Chain, Host, LoadError, Transform};
 use hydrant_record::{StreamId, Timestamp};
@@ -162,6 +162,8 @@ impl Engine {
             .map_err(|source| OpenStreamError::Plugin { name: name(), source })?;
         let sink = hydrant_sinks::sink(&stream.destination, self.store.disk())
             .map_err(|source| OpenStreamError::Sink { name: name(), source })?;
+        let backup = stream.backup.as_ref().map(|backup| hydrant_sinks::object_sink(&backup.store, self.store.disk()));
+        let backup = backup.transpose().map_err(|source| OpenStreamError::Sink { name: name(), source })?;
         let mut options =
             self.log_options(&stream.name, id).map_err(|source| OpenStreamError::Pipeline { name: name(), source })?;
         options.compression = match stream.log.compression {
@@ -182,6 +184,7 @@ impl Engine {
             journal_options: self.logs.journal_options(),
             transform: transform.map(|chain| Box::new(chain) as Box<dyn Transform>),
             sink,
+            backup,
             cpu: self.cpu.clone(),
         })
         .map_err(|source| OpenStreamError::Pipeline { name: name(), source })?;
@@ -232,6 +235,30 @@ impl Engine {
 
     /// Records of a stream that is not running which were not delivered.
     pub(crate) fn backlog(&self, name: &StreamName, id: StreamId) -> Result<u64, Failure> {
+        let log = self.open_log(name, id)?;
+        let options = self.logs.journal_options();
+        let backlog = hydrant_delivery::backlog(self.store.disk(), &self.store.delivery_dir(id), id, &log, options)
+            .map_err(|error| Failure::of(exit_of_pipeline(&error), &error))?;
+        log.close().map_err(|error| Failure::of(Exit::Io, &error))?;
+        Ok(backlog)
+    }
+
+    /// The open chunks of a stream that is not running.
+    pub(crate) fn chunks(&self, stream: &DeliveryStream, id: StreamId) -> Result<Chunks, Failure> {
+        let log = self.open_log(&stream.name, id)?;
+        let parts = ChunksParts {
+            stream: stream.clone(),
+            stream_id: id,
+            dir: self.store.delivery_dir(id),
+            disk: self.store.disk(),
+            log,
+            journal_options: self.logs.journal_options(),
+        };
+        Chunks::open(parts).map_err(|error| Failure::of(exit_of_pipeline(&error), &error))
+    }
+
+    /// The log of a stream that is not running.
+    fn open_log(&self, name: &StreamName, id: StreamId) -> Result<ShardLog, Failure> {
         self.store.create_stream_dirs(id).map_err(|error| Failure::of(Exit::Io, &error))?;
         let options = self.log_options(name, id).map_err(|error| Failure::of(exit_of_pipeline(&error), &error))?;
         let log = ShardLog::open(self.store.disk(), &self.store.log_dir(id), options);
@@ -240,11 +267,7 @@ impl Engine {
             if is_loss(&error) { failure.hint(after_loss(name)) } else { failure }
         })?;
         self.tell(name, &recovery);
-        let options = self.logs.journal_options();
-        let backlog = hydrant_delivery::backlog(self.store.disk(), &self.store.delivery_dir(id), id, &log, options)
-            .map_err(|error| Failure::of(exit_of_pipeline(&error), &error))?;
-        log.close().map_err(|error| Failure::of(Exit::Io, &error))?;
-        Ok(backlog)
+        Ok(log)
     }
 
     /// Why the log of a stream takes no more records, if one failed a write or a sync: producers are refused until a restart
@@ -311,6 +334,11 @@ impl Engine {
                 tracing::warn!(delivery_stream = %one.name, "its log cannot be made smaller: {error}");
             }
         }
+    }
+
+    /// Looks whether every delivery stream's accounting adds up; see [`Pipeline::reconcile`].
+    pub(crate) fn reconcile(&self) {
+        self.running().values().for_each(|one| one.pipeline.reconcile());
     }
 
     /// Whether any delivery stream keeps records by their age.

@@ -1,4 +1,5 @@
-//! What the daemon looks at once a second: whether its logs still store records, and whether the disk has space.
+//! What the daemon looks at once a second: whether its logs still store records, whether what was delivered adds
+//! up, and whether the disk has space.
 //!
 //! Invariant: a device that hangs cannot hang the watch on the logs, which never touches it.
 
@@ -47,6 +48,7 @@ async fn logs(engine: &Engine) -> Alarm {
         if let Some(failure) = engine.failed_log() {
             return Alarm::Failed(failure);
         }
+        engine.reconcile();
         paces = paced(&paces, engine.progress(), Instant::now());
         let slowest = paces.values().filter(|pace| pace.took >= SLOW).max_by_key(|pace| pace.took);
         let text = slowest.map(|pace| {

@@ -1,5 +1,5 @@
 //! Where every unit went. Invariant, at any moment: `stored = delivered + error output + dropped by a plugin + lost and given up +
-//! expired + backlog`.
+//! expired + discarded by an operator + backlog`.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +19,15 @@ pub struct Counts {
     /// Let go before they were delivered, because the stream's `log.expire_undelivered` says so.
     #[serde(default)]
     pub expired: u64,
+    /// Of chunks that an operator gave up with `hydrant chunk discard`.
+    #[serde(default)]
+    pub discarded: u64,
 }
 
 impl Counts {
     #[must_use]
     pub fn total(self) -> u64 {
-        self.delivered + self.failed + self.dropped + self.lost + self.expired
+        self.delivered + self.failed + self.dropped + self.lost + self.expired + self.discarded
     }
 
     pub(crate) fn add(&mut self, other: Counts) {
@@ -33,6 +36,7 @@ impl Counts {
         self.dropped += other.dropped;
         self.lost += other.lost;
         self.expired += other.expired;
+        self.discarded += other.discarded;
     }
 }
 
@@ -46,6 +50,7 @@ pub struct Accounting {
     pub dropped: u64,
     pub lost: u64,
     pub expired: u64,
+    pub discarded: u64,
     pub backlog: u64,
 }
 
@@ -60,6 +65,7 @@ impl Accounting {
             dropped: settled.dropped,
             lost: settled.lost,
             expired: settled.expired,
+            discarded: settled.discarded,
             backlog: last - cursor,
         }
     }
@@ -67,6 +73,7 @@ impl Accounting {
     /// Whether the line adds up. It always must; a stream where it does not is an alarm.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.stored == self.delivered + self.failed + self.dropped + self.lost + self.expired + self.backlog
+        let settled = self.delivered + self.failed + self.dropped + self.lost + self.expired + self.discarded;
+        self.stored == settled + self.backlog
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant_config::{DeliveryStreamSpec, Partition};
+use hydrant_config::{BackupRecords, DeliveryStreamSpec, Partition};
 use hydrant_disk::Disk;
 use hydrant_plugins::{Input, Outcome, Transform, TransformError};
 use hydrant_record::{Batch, Epoch, Lsn, Timestamp, Unit};
@@ -37,6 +37,8 @@ pub(crate) struct Gathered {
     pub(crate) gaps: Vec<Gap>,
     /// Transformed bytes, which is what `buffering.size` counts.
     pub(crate) bytes: u64,
+    /// Of records as they were put, where a backup has them all.
+    source_bytes: u64,
     pub(crate) spool: Spool,
 }
 
@@ -84,6 +86,7 @@ pub(crate) struct Gatherer {
     tail: Tail,
     transform: Option<Box<dyn Transform>>,
     partitioner: Partitioner,
+    backs_up_all: bool,
     /// Lowered while the disk is full, so that a smaller chunk can get through.
     chunk_bytes_max: u64,
     chunk: Option<Gathered>,
@@ -99,8 +102,10 @@ impl Gatherer {
     ) -> Gatherer {
         let partitioner = Partitioner::new(&stream);
         let (tail, transform) = source;
+        let backs_up_all = stream.backup.as_ref().is_some_and(|backup| backup.records == BackupRecords::All);
         let chunk_bytes_max = CHUNK_BYTES_MAX;
-        Gatherer { stream, disk, clock, spool_path, tail, transform, partitioner, chunk_bytes_max, chunk: None }
+        let chunk = None;
+        Gatherer { stream, disk, clock, spool_path, tail, transform, partitioner, backs_up_all, chunk_bytes_max, chunk }
     }
 
     /// Reads, transforms and spools one batch. Blocks on CPU and disk.
@@ -131,7 +136,7 @@ impl Gatherer {
         chunk.to = batch.last();
         self.take(&mut chunk, batch)?;
         let size = if self.partitioner.is_partitioned() { CHUNK_BYTES_MAX } else { self.stream.buffering.size };
-        let full = chunk.bytes >= size.min(self.chunk_bytes_max);
+        let full = chunk.bytes >= size.min(self.chunk_bytes_max) || chunk.source_bytes >= self.chunk_bytes_max;
         self.chunk = Some(chunk);
         Ok(if full { Step::Full } else { Step::Gathered })
     }
@@ -178,7 +183,8 @@ impl Gatherer {
         let spool = Spool::create(Arc::clone(&self.disk), &self.spool_path)?;
         let now = self.clock.now();
         let (counts, gaps) = (Counts::default(), Vec::new());
-        Ok(Gathered { from, to: from, epoch: None, since: now, began: now, counts, gaps, bytes: 0, spool })
+        let (bytes, source_bytes) = (0, 0);
+        Ok(Gathered { from, to: from, epoch: None, since: now, began: now, counts, gaps, bytes, source_bytes, spool })
     }
 
     /// Takes records that are gone into the chunk, as a count.
@@ -207,6 +213,12 @@ impl Gatherer {
                 data: record.data,
             })
             .collect();
+        if self.backs_up_all {
+            for input in &inputs {
+                chunk.source_bytes += input.data.len() as u64;
+                chunk.spool.push(Group::Source, input.unit, input.arrived_at, &input.data)?;
+            }
+        }
         let Some(transform) = &mut self.transform else {
             for input in &inputs {
                 let placed = self.partitioner.place(&input.data, &[]);

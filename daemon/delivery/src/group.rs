@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use hydrant_config::{DeliveryStreamSpec, KeySource, Partition, Prefix};
+use hydrant_config::{DeliveryStreamSpec, Destination, KeySource, Partition, Prefix};
 use hydrant_formats::{ErrorKind, ErrorRecord};
 use hydrant_plugins::{FailureCode, Input};
 use hydrant_record::Timestamp;
+
+use crate::retry::Refused;
 
 /// Objects of a chunk that share a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +15,8 @@ pub(crate) enum Group {
     Output(Partition),
     /// Finished error lines, by error output type.
     Errors(ErrorType),
+    /// Every record as it was put, for a backup of all.
+    Source,
 }
 
 /// Values of `!{firehose:error-output-type}` that a chunk can have.
@@ -22,15 +26,31 @@ pub(crate) enum ErrorType {
     FormatConversion,
     MetadataExtraction,
     ActivePartitionExceeded,
+    HttpEndpoint,
+    OpenSearch,
+    Splunk,
 }
 
 impl ErrorType {
-    pub(crate) const ALL: [ErrorType; 4] = [
+    pub(crate) const ALL: [ErrorType; 7] = [
         ErrorType::ProcessingFailed,
         ErrorType::FormatConversion,
         ErrorType::MetadataExtraction,
         ErrorType::ActivePartitionExceeded,
+        ErrorType::HttpEndpoint,
+        ErrorType::OpenSearch,
+        ErrorType::Splunk,
     ];
+
+    /// Of records that the destination refuses.
+    pub(crate) fn of_destination(destination: &Destination) -> ErrorType {
+        match destination {
+            Destination::Objects(_) => ErrorType::FormatConversion,
+            Destination::HttpEndpoint(_) => ErrorType::HttpEndpoint,
+            Destination::OpenSearch(_) => ErrorType::OpenSearch,
+            Destination::Splunk(_) => ErrorType::Splunk,
+        }
+    }
 
     pub(crate) fn output_type(self) -> &'static str {
         match self {
@@ -38,8 +58,19 @@ impl ErrorType {
             ErrorType::FormatConversion => "format-conversion-failed",
             ErrorType::MetadataExtraction => "metadata-extraction-failed",
             ErrorType::ActivePartitionExceeded => "activePartitionExceeded",
+            ErrorType::HttpEndpoint => "http-endpoint-failed",
+            ErrorType::OpenSearch => "AmazonOpenSearchService-failed",
+            ErrorType::Splunk => "splunk-failed",
         }
     }
+}
+
+/// What a record was to be at OpenSearch; empty where there are no documents.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Document {
+    pub(crate) id: String,
+    pub(crate) index: String,
+    pub(crate) type_name: String,
 }
 
 /// Why a record goes to the error output.
@@ -50,6 +81,9 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// The plugin that failed it.
     pub(crate) plugin: Option<String>,
+    pub(crate) attempts: u32,
+    /// When the last attempt ended; `None` is now.
+    pub(crate) ended: Option<Timestamp>,
 }
 
 impl Failure {
@@ -58,40 +92,62 @@ impl Failure {
             FailureCode::ProcessingFailedStatus => "Lambda.ProcessingFailedStatus",
             FailureCode::FunctionError => "Lambda.FunctionError",
         };
-        Failure { kind: ErrorType::ProcessingFailed, code: code.to_owned(), message, plugin: Some(plugin) }
+        Failure { plugin: Some(plugin), ..Failure::new(ErrorType::ProcessingFailed, code, message) }
     }
 
     pub(crate) fn of_partitioning(message: String) -> Failure {
-        let code = "DynamicPartitioning.MetadataExtractionFailed".to_owned();
-        Failure { kind: ErrorType::MetadataExtraction, code, message, plugin: None }
+        Failure::new(ErrorType::MetadataExtraction, "DynamicPartitioning.MetadataExtractionFailed", message)
     }
 
     pub(crate) fn of_conversion(code: &str, message: String) -> Failure {
-        Failure { kind: ErrorType::FormatConversion, code: code.to_owned(), message, plugin: None }
+        Failure::new(ErrorType::FormatConversion, code, message)
+    }
+
+    /// What a destination said of items of a request.
+    pub(crate) fn of_request(kind: ErrorType, refused: &Refused) -> Failure {
+        let failure = Failure::new(kind, &refused.code, refused.message.clone());
+        Failure { attempts: refused.attempts, ended: Some(refused.ended), ..failure }
+    }
+
+    /// At the first attempt.
+    pub(crate) fn new(kind: ErrorType, code: &str, message: String) -> Failure {
+        Failure { kind, code: code.to_owned(), message, plugin: None, attempts: 1, ended: None }
     }
 
     /// One NDJSON line in AWS's form. `original` is the record as it was put, so that a replay can put it again.
     pub(crate) fn line(&self, original: &Input, now: Timestamp) -> Vec<u8> {
-        let sequence_number = original.unit.lsn.to_string();
+        self.line_of(original, now, &Document::default())
+    }
+
+    /// As `line`, for a record that was to be this document.
+    pub(crate) fn line_of(&self, original: &Input, now: Timestamp, document: &Document) -> Vec<u8> {
+        let (sequence_number, sub) = (original.unit.lsn.to_string(), original.unit.sub);
+        let data_id = format!("{sequence_number}.{sub}");
         let kind = match self.kind {
             ErrorType::ProcessingFailed => {
                 ErrorKind::ProcessingFailed { lambda_arn: self.plugin.as_deref().unwrap_or_default() }
             }
-            ErrorType::FormatConversion => ErrorKind::FormatConversion {
-                sequence_number: &sequence_number,
-                sub_sequence_number: original.unit.sub.into(),
-            },
+            ErrorType::FormatConversion => {
+                ErrorKind::FormatConversion { sequence_number: &sequence_number, sub_sequence_number: sub.into() }
+            }
             ErrorType::MetadataExtraction => ErrorKind::MetadataExtraction,
             ErrorType::ActivePartitionExceeded => ErrorKind::ActivePartitionExceeded,
+            ErrorType::HttpEndpoint => ErrorKind::HttpEndpoint { data_id: &data_id, sub_sequence_number: sub.into() },
+            ErrorType::OpenSearch => ErrorKind::OpenSearch {
+                document_id: &document.id,
+                index_name: &document.index,
+                type_name: &document.type_name,
+            },
+            ErrorType::Splunk => ErrorKind::Splunk { event_id: &data_id },
         };
         let mut line = Vec::with_capacity(original.data.len() * 4 / 3 + 400);
         let record = ErrorRecord {
             raw_data: &original.data,
             error_code: &self.code,
             error_message: &self.message,
-            attempts_made: 1,
+            attempts_made: self.attempts,
             arrival_timestamp: original.arrived_at,
-            attempt_ending_timestamp: now,
+            attempt_ending_timestamp: self.ended.unwrap_or(now),
             kind,
         };
         record.write_line(&mut line);
@@ -161,12 +217,9 @@ impl Partitioner {
             return Ok(());
         }
         if self.open.len() >= max as usize {
-            return Err(Failure {
-                kind: ErrorType::ActivePartitionExceeded,
-                code: "DynamicPartitioning.ActivePartitionExceeded".to_owned(),
-                message: format!("{max} partitions are active; raise `partitioning.partitions_max` or use fewer keys"),
-                plugin: None,
-            });
+            let message = format!("{max} partitions are active; raise `partitioning.partitions_max` or use fewer keys");
+            let code = "DynamicPartitioning.ActivePartitionExceeded";
+            return Err(Failure::new(ErrorType::ActivePartitionExceeded, code, message));
         }
         self.open.insert(partition.clone());
         Ok(())

@@ -4,7 +4,7 @@
 //! is the end of the last chunk that is done.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::Counts;
 use crate::inline::Inline;
+use crate::refuse::verdicts_path;
+use crate::stage::staged_path;
 
 /// Entries and their bytes between two snapshots; then older segments go.
 const ENTRIES_PER_SNAPSHOT: u64 = 2_000;
@@ -35,16 +37,44 @@ pub(crate) struct StagedChunk {
     pub(crate) counts: Counts,
     /// Which destination the objects were named for, such as `s3:logs`.
     pub(crate) destination: String,
+    /// Which store its objects for the backup were named for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) backup: Option<String>,
     /// `None`: the chunk has no object at all (everything was dropped or lost) and no file.
     pub(crate) manifest: Option<ManifestAt>,
     /// Of a small chunk: what would else be its staged file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inline: Option<Inline>,
+    /// All its requests ended, and some of their items were refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verdicts: Option<Verdicts>,
+}
+
+/// What a destination refused of a chunk, and the error objects for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Verdicts {
+    /// Units that are in the error objects.
+    pub(crate) refused: u64,
+    /// Units that were refused after the log had let go of them, as its policy says.
+    pub(crate) expired: u64,
+    pub(crate) manifest: ManifestAt,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inline: Option<Inline>,
 }
 
 impl StagedChunk {
-    pub(crate) fn has_file(&self) -> bool {
-        self.manifest.is_some() && self.inline.is_none()
+    /// What it has in the directory of staged files.
+    pub(crate) fn files(&self, dir: &Path) -> Vec<PathBuf> {
+        let staged = self.manifest.is_some() && self.inline.is_none();
+        let verdicts = self.verdicts.as_ref().is_some_and(|verdicts| verdicts.inline.is_none());
+        let paths = [(staged, staged_path(dir, self.chunk)), (verdicts, verdicts_path(dir, self.chunk))];
+        paths.into_iter().filter(|(is_there, _)| *is_there).map(|(_, path)| path).collect()
+    }
+
+    fn inline_bytes(&self) -> usize {
+        let verdicts = self.verdicts.as_ref().and_then(|verdicts| verdicts.inline.as_ref());
+        self.inline.iter().chain(verdicts).map(Inline::len).sum()
     }
 }
 
@@ -63,8 +93,22 @@ enum Entry {
     /// All that matters of what came before; the first entry of every journal, and of the segments that survive a trim.
     Snapshot(State),
     Staged(StagedChunk),
+    /// Of a chunk that is staged and not done: once, before an error object of what was refused leaves.
+    Verdicts {
+        chunk: u64,
+        verdicts: Verdicts,
+    },
     Done {
         chunk: u64,
+    },
+    /// An operator has given up what was left to send of an open chunk.
+    Discarded {
+        chunk: u64,
+    },
+    /// An operator has written what was left to send of an open chunk to this place.
+    Redirected {
+        chunk: u64,
+        to: String,
     },
 }
 
@@ -107,7 +151,7 @@ impl State {
 
     /// What the open chunks hold in memory.
     pub(crate) fn inline_bytes(&self) -> usize {
-        self.open.values().filter_map(|chunk| chunk.inline.as_ref()).map(Inline::len).sum()
+        self.open.values().map(StagedChunk::inline_bytes).sum()
     }
 
     pub(crate) fn settled(&self) -> Counts {
@@ -123,6 +167,24 @@ impl State {
         self.origin
     }
 
+    /// Whether what was decided adds up: chunks tile from the origin on, and every record in them has one verdict.
+    pub(crate) fn adds_up(&self) -> Result<(), String> {
+        let settled = self.settled.total();
+        if settled != self.settled_records() {
+            return Err(format!("{} records are settled, and their verdicts are {settled}", self.settled_records()));
+        }
+        let mut through = self.cursor;
+        for chunk in self.open.values() {
+            let verdicts = chunk.counts.total();
+            if chunk.from != through + 1 || chunk.counts.total() != chunk.to - through {
+                let StagedChunk { chunk, from, to, .. } = chunk;
+                return Err(format!("chunk {chunk} has {verdicts} verdicts on {from} to {to}, behind {through}"));
+            }
+            through = chunk.to;
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, entry: Entry) -> Result<(), &'static str> {
         match entry {
             Entry::Snapshot(state) => {
@@ -131,7 +193,16 @@ impl State {
                 }
             }
             Entry::Staged(chunk) => self.staged(chunk)?,
+            Entry::Verdicts { chunk, verdicts } => self.verdicts(chunk, verdicts)?,
             Entry::Done { chunk } => self.done(chunk)?,
+            Entry::Discarded { chunk } => {
+                let counts = &mut self.decided(chunk)?.counts;
+                counts.discarded += counts.delivered + counts.failed;
+                (counts.delivered, counts.failed) = (0, 0);
+            }
+            Entry::Redirected { chunk, .. } => {
+                self.decided(chunk)?;
+            }
         }
         Ok(())
     }
@@ -147,6 +218,27 @@ impl State {
         self.next_chunk += 1;
         self.open.insert(chunk.chunk, chunk);
         Ok(())
+    }
+
+    fn verdicts(&mut self, chunk: u64, verdicts: Verdicts) -> Result<(), &'static str> {
+        let open = self.open.get_mut(&chunk).filter(|open| open.verdicts.is_none() && open.manifest.is_some());
+        let Some(open) = open else { return Err("verdicts are given once, on a chunk that is open") };
+        let Some(taken) = open.counts.delivered.checked_sub(verdicts.refused + verdicts.expired) else {
+            return Err("more records of a chunk were refused than were sent");
+        };
+        open.counts.delivered = taken;
+        open.counts.failed += verdicts.refused;
+        open.counts.expired += verdicts.expired;
+        open.verdicts = Some(verdicts);
+        Ok(())
+    }
+
+    /// Nothing is left to be sent of it; it is done when its turn comes.
+    fn decided(&mut self, chunk: u64) -> Result<&mut StagedChunk, &'static str> {
+        let open = self.open.get_mut(&chunk).filter(|open| open.manifest.is_some());
+        let Some(open) = open else { return Err("a decision was made on a chunk that has nothing to send") };
+        (open.manifest, open.inline, open.verdicts) = (None, None, None);
+        Ok(open)
     }
 
     fn done(&mut self, chunk: u64) -> Result<(), &'static str> {
@@ -257,10 +349,26 @@ impl Journal {
         self.append(Entry::Staged(chunk))
     }
 
+    /// Durable on return: from here on the requests of the chunk are not sent again. The chunk as it is now. Blocks.
+    pub(crate) fn verdicts(&self, chunk: u64, verdicts: Verdicts) -> Result<StagedChunk, JournalError> {
+        self.append(Entry::Verdicts { chunk, verdicts })?;
+        Ok(self.state().open.get(&chunk).cloned().expect("it was just judged, and is not done"))
+    }
+
     /// Durable on return: only then may the staged file go and the log be trimmed. Blocks.
     pub(crate) fn done(&self, chunk: u64) -> Result<(), JournalError> {
         self.append(Entry::Done { chunk })?;
         self.compact()
+    }
+
+    /// Durable on return. For a delivery stream that is not running. Blocks.
+    pub(crate) fn discarded(&self, chunk: u64) -> Result<(), JournalError> {
+        self.append(Entry::Discarded { chunk })
+    }
+
+    /// Durable on return. For a delivery stream that is not running. Blocks.
+    pub(crate) fn redirected(&self, chunk: u64, to: String) -> Result<(), JournalError> {
+        self.append(Entry::Redirected { chunk, to })
     }
 
     pub(crate) fn close(&self) -> Result<(), std::io::Error> {
@@ -353,13 +461,12 @@ fn append(log: &ShardLog, entry: &Entry) -> Result<Lsn, AppendError> {
 }
 
 /// A disk that is full is so for a moment only, as far as a journal is concerned: the reserve is given up for what it writes.
-#[expect(clippy::disallowed_methods, reason = "a thread for blocking work; nobody tells when a disk has space again")]
 fn append_bytes(log: &ShardLog, data: Bytes) -> Result<Lsn, AppendError> {
     let record = NewRecord { placement: Placement::Any, partition_key: None, data };
     let append = || log.append(vec![record.clone()]).map(|appended| appended.last);
     for _ in 0..FULL_PATIENCE.as_millis() / FULL_PAUSE.as_millis() {
         match append() {
-            Err(AppendError::DiskFull) => std::thread::sleep(FULL_PAUSE),
+            Err(AppendError::DiskFull) => std::thread::park_timeout(FULL_PAUSE),
             done => return done,
         }
     }

@@ -5,7 +5,10 @@
 //! YAML may all differ by then. Read [`pipeline`](Pipeline) first, then `plan`, `gather`, `stage`, `send`.
 
 mod accounting;
+mod build;
+mod chunks;
 mod cpu;
+mod error_output;
 mod gather;
 mod group;
 mod inline;
@@ -16,13 +19,17 @@ mod originals;
 mod packed;
 mod pipeline;
 mod plan;
+mod reconcile;
+mod refuse;
 mod retention;
 mod retry;
 mod send;
 mod spool;
 mod stage;
+mod units;
 
 pub use accounting::{Accounting, Counts};
+pub use chunks::{ChunkError, Chunks, ChunksParts, OpenChunk, Places, Redirected};
 pub use cpu::CpuPool;
 pub use journal::JournalError;
 pub use manifest::ManifestError;

@@ -4,6 +4,7 @@ use hydrant_disk::{DiskFile, read_exact_at};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::ManifestAt;
+use crate::units::Units;
 
 /// The objects of a chunk, in the order in which their bytes stand in the staged file.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,14 +13,43 @@ pub(crate) struct Manifest {
     pub(crate) chunk: u64,
     pub(crate) from: u64,
     pub(crate) to: u64,
+    /// Of the chunk's first record; names are derived from it.
+    #[serde(default)]
+    pub(crate) epoch: Option<u64>,
     pub(crate) objects: Vec<StagedObject>,
 }
 
-/// One object: its bytes' place in the staged file and its name at the destination.
+/// Where a staged object goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Route {
+    #[default]
+    Destination,
+    Backup,
+}
+
+/// What a staged object has of the records that it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Holds {
+    /// Those that are delivered by it.
+    Records,
+    /// Error lines.
+    Errors,
+    /// Records as they were put, which are counted elsewhere.
+    Sources,
+}
+
+/// One object or request: its bytes' place in the staged file and its name where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StagedObject {
     pub(crate) key: String,
+    #[serde(default)]
+    pub(crate) to: Route,
+    /// Manifests of before it was counted do not have it.
+    #[serde(default)]
+    pub(crate) holds: Option<Holds>,
     pub(crate) offset: u64,
     pub(crate) length: u64,
     pub(crate) sha256: String,
@@ -28,6 +58,9 @@ pub(crate) struct StagedObject {
     /// The first and last record in it; others between them may be in other objects.
     pub(crate) first: u64,
     pub(crate) last: u64,
+    /// Of a request: what its items are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) items: Option<Units>,
 }
 
 /// The manifest cannot be used; the delivery stream stops, for guessing what was staged could deliver twice.

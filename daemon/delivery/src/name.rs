@@ -9,6 +9,8 @@ use chrono_tz::Tz;
 use hydrant_config::{DeliveryStreamSpec, Naming, Partition, PrefixValues};
 use hydrant_record::{Epoch, StreamId, Timestamp};
 
+use crate::manifest::Route;
+
 /// S3's limit on a key, in bytes.
 const KEY_BYTES_MAX: usize = 1024;
 /// A file system's limit on one name of a path.
@@ -27,6 +29,7 @@ pub(crate) struct ChunkId {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ObjectId<'a> {
     pub(crate) chunk: ChunkId,
+    pub(crate) to: Route,
     pub(crate) partition: &'a Partition,
     pub(crate) part: u64,
     pub(crate) sha256: &'a [u8; 32],
@@ -42,6 +45,10 @@ impl ObjectId<'_> {
         context.update(&self.chunk.chunk.to_be_bytes());
         context.update(&self.part.to_be_bytes());
         context.update(&counter.to_be_bytes());
+        if self.to == Route::Backup {
+            // The backup may be the very place of the destination, and the bytes the same.
+            context.update(b"backup");
+        }
         context.update(self.sha256);
         context.update(self.partition.as_bytes());
         let mut bytes = [0; 16];
@@ -54,6 +61,8 @@ impl ObjectId<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyParts<'a> {
     pub(crate) stream: &'a DeliveryStreamSpec,
+    /// Of the place that the object goes to.
+    pub(crate) naming: &'a Naming,
     /// Arrival of the oldest record in the object.
     pub(crate) oldest: Timestamp,
     /// `None` for the output itself.
@@ -63,7 +72,7 @@ pub(crate) struct KeyParts<'a> {
 
 /// Evaluated prefix + `<stream>-<version>-<yyyy-MM-dd-HH-mm-ss>-<uuid>` + extension, as Firehose names objects.
 pub(crate) fn object_key(id: &ObjectId<'_>, parts: &KeyParts<'_>) -> Result<String, KeyTooLong> {
-    let naming = &parts.stream.error_store().naming;
+    let naming = parts.naming;
     let mut key = prefix(id, parts, naming);
     let version = parts.stream.version_id;
     let name = &parts.stream.name;
@@ -138,14 +147,19 @@ mod tests {
     }
 
     fn key(change: impl FnOnce(&mut ChunkId, &mut [u8; 32], &mut u64)) -> String {
+        key_to(Route::Destination, change)
+    }
+
+    fn key_to(to: Route, change: impl FnOnce(&mut ChunkId, &mut [u8; 32], &mut u64)) -> String {
         let stream = stream();
         let mut chunk = ChunkId { delivery_stream: StreamId([1; 16]), epoch: Epoch(2), chunk: 3 };
         let (mut sha256, mut part) = ([4; 32], 0);
         change(&mut chunk, &mut sha256, &mut part);
         let partition = stream.error_store().naming.prefix.partition(&|_, _| None).unwrap();
-        let id = ObjectId { chunk, partition: &partition, part, sha256: &sha256 };
+        let id = ObjectId { chunk, to, partition: &partition, part, sha256: &sha256 };
         let parts = KeyParts {
             stream: &stream,
+            naming: &stream.error_store().naming,
             // 2026-07-01T22:30:00Z, which is the next day in Berlin.
             oldest: Timestamp::from_millis(1_782_945_000_000),
             error_output_type: None,
@@ -174,5 +188,6 @@ mod tests {
         assert_ne!(name, key(|chunk, _, _| chunk.chunk = 9));
         assert_ne!(name, key(|_, sha256, _| sha256[31] = 9), "other bytes");
         assert_ne!(name, key(|_, _, part| *part = 9));
+        assert_ne!(name, key_to(Route::Backup, |_, _, _| {}), "a backup in the same place");
     }
 }

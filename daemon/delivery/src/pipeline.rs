@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::TryFutureExt as _;
 use hydrant_config::{DeliveryStream, LogPolicy};
 use hydrant_disk::Disk;
+use hydrant_formats::request_encoder;
 use hydrant_plugins::Transform;
 use hydrant_record::{Lsn, StreamId, Timestamp};
 use hydrant_shardlog::{Clock, LogOptions, ShardLog};
@@ -23,10 +24,12 @@ use crate::accounting::Accounting;
 use crate::cpu::CpuPool;
 use crate::gather::Gatherer;
 use crate::journal::{Journal, JournalError, State};
-use crate::plan::Planner;
+use crate::plan::{Planner, Stalled};
+use crate::reconcile::Ledger;
+use crate::refuse::Refuser;
 use crate::retry::Retrying;
-use crate::send::{SendError, Sender, destination_identity};
-use crate::stage::{Stager, StagerParts, staged_path};
+use crate::send::{SendError, Sender, Way, destination_identity, store_identity};
+use crate::stage::{Stager, StagerParts};
 
 /// Chunks that may be staged and not done: a destination that is down costs this much disk, and its backlog is the log.
 const STAGED_MAX: usize = 4;
@@ -45,6 +48,8 @@ pub struct PipelineParts {
     pub journal_options: LogOptions,
     pub transform: Option<Box<dyn Transform>>,
     pub sink: Arc<dyn Sink>,
+    /// Of the stream's backup, if it has one.
+    pub backup: Option<Arc<dyn Sink>>,
     pub cpu: CpuPool,
 }
 
@@ -102,6 +107,8 @@ pub struct Status {
     pub bytes: u64,
     pub last_delivery_ms: Option<u64>,
     pub staged_chunks: u64,
+    /// Its counts do not add up: a bug, or damage.
+    pub accounting_mismatch: bool,
     /// What keeps it from delivering now.
     pub problem: Option<String>,
 }
@@ -115,9 +122,11 @@ pub struct Pipeline {
     pub(crate) policy: LogPolicy,
     /// Commits of the log when it was last tended.
     pub(crate) commits: Mutex<Option<u64>>,
-    sink: Arc<Retrying>,
+    /// The destination, and the backup if there is one.
+    sinks: Vec<Arc<Retrying>>,
+    ledger: Arc<Ledger>,
     delivered: Arc<Mutex<Delivered>>,
-    stalled: Arc<Mutex<Option<String>>>,
+    stalled: Stalled,
     drain: CancellationToken,
     stop: CancellationToken,
     outcome: watch::Receiver<Option<Outcome>>,
@@ -156,22 +165,17 @@ pub fn staged_through(disk: Arc<dyn Disk>, dir: &Path, options: LogOptions) -> R
 impl Pipeline {
     /// Opens the journal, puts what is staged back on its way, and begins. Blocks on the disk; call it inside a tokio runtime.
     pub fn start(parts: PipelineParts) -> Result<Pipeline, StartError> {
-        let journal = Journal::open(
-            Arc::clone(&parts.disk),
-            &directory(&parts, "journal")?,
-            parts.stream_id,
-            &parts.log,
-            parts.journal_options.clone(),
-        )?;
-        let journal = Arc::new(journal);
+        let journal = Arc::new(open_journal(&parts)?);
         let (staged_dir, spool_dir) = (directory(&parts, "staged")?, directory(&parts, "spool")?);
         let state = journal.snapshot();
         wipe(&parts, &staged_dir, &state)?;
         let name = parts.stream.name.to_string();
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let sink = Arc::new(Retrying::new(Arc::clone(&parts.sink), name.clone(), stop.clone()));
-        let delivered = Arc::new(Mutex::new(Delivered::default()));
-        let stalled = Arc::new(Mutex::new(None));
+        let (destination, backup) = ways(&parts, &stop);
+        let refuser = refuser(&parts, &journal, (&staged_dir, &spool_dir));
+        let sinks = std::iter::once(&destination).chain(&backup).map(|way| Arc::clone(&way.sink)).collect();
+        let (delivered, ledger) = (Arc::default(), Arc::new(Ledger::new(state.settled())));
+        let stalled = Stalled::new(&name);
         let (log, disk, clock) = (parts.log, parts.disk, parts.clock);
         let stream = Arc::new((*parts.stream).clone());
         let sender = Sender {
@@ -180,9 +184,14 @@ impl Pipeline {
             log: log.clone(),
             journal: Arc::clone(&journal),
             staged_dir: staged_dir.clone(),
-            destination: destination_identity(&stream.destination),
-            sink: Arc::clone(&sink),
+            destination,
+            backup,
+            refuser: Arc::new(refuser),
+            ledger: Arc::clone(&ledger),
+            content_type: request_encoder(&stream).map_or("", |encoder| encoder.content_type()),
             delivered: Arc::clone(&delivered),
+            stalled: stalled.clone(),
+            stop: stop.clone(),
             retained: !stream.log.retention.is_zero(),
         };
         let policy = stream.log;
@@ -210,13 +219,13 @@ impl Pipeline {
             cpu: parts.cpu,
             drain: drain.clone(),
             stop: stop.clone(),
-            stalled: Arc::clone(&stalled),
+            stalled: stalled.clone(),
         };
         let (ended, outcome) = watch::channel(None);
         let tasks = tokio::spawn(run(planner, (gatherer, stager), sender, state));
         tokio::spawn(supervise(tasks, Arc::clone(&journal), ended));
         let commits = Mutex::default();
-        Ok(Pipeline { name, log, journal, policy, commits, sink, delivered, stalled, drain, stop, outcome })
+        Ok(Pipeline { name, log, journal, policy, commits, sinks, ledger, delivered, stalled, drain, stop, outcome })
     }
 
     #[must_use]
@@ -232,7 +241,16 @@ impl Pipeline {
             bytes: delivered.bytes,
             last_delivery_ms: delivered.last.map(Timestamp::as_millis),
             staged_chunks: state.open_chunks().count() as u64,
+            accounting_mismatch: self.ledger.mismatch().is_some(),
             problem: self.problem(),
+        }
+    }
+
+    /// Says once if the accounting does not add up. To be called about once a second; it never waits for a disk.
+    pub fn reconcile(&self) {
+        if let Some(mismatch) = self.ledger.reconcile(&self.journal, &self.log) {
+            let hint = "this is a bug or damage: keep the data directory and report it";
+            tracing::error!(delivery_stream = %self.name, "the accounting does not add up: {mismatch}; {hint}");
         }
     }
 
@@ -265,15 +283,46 @@ impl Pipeline {
             Some(Err(error)) => Some(error.to_string()),
             _ => None,
         };
-        ended.or_else(|| self.stalled().clone()).or_else(|| self.sink.problem())
+        let mismatch = self.ledger.mismatch().map(|mismatch| format!("the accounting does not add up: {mismatch}"));
+        ended
+            .or(mismatch)
+            .or_else(|| self.stalled.reason())
+            .or_else(|| self.sinks.iter().find_map(|sink| sink.problem()))
     }
 
     fn delivered(&self) -> MutexGuard<'_, Delivered> {
         self.delivered.lock().expect("no thread panics while it notes a delivery")
     }
+}
 
-    fn stalled(&self) -> MutexGuard<'_, Option<String>> {
-        self.stalled.lock().expect("no thread panics while it notes a stall")
+fn open_journal(parts: &PipelineParts) -> Result<Journal, StartError> {
+    let (dir, options) = (directory(parts, "journal")?, parts.journal_options.clone());
+    Ok(Journal::open(Arc::clone(&parts.disk), &dir, parts.stream_id, &parts.log, options)?)
+}
+
+/// The two places of a delivery stream, each with a circuit of its own.
+fn ways(parts: &PipelineParts, stop: &CancellationToken) -> (Way, Option<Way>) {
+    let stream = &parts.stream;
+    let way = |identity, sink: &Arc<dyn Sink>, patience| {
+        let (name, clock) = (stream.name.to_string(), Arc::clone(&parts.clock));
+        Way { identity, sink: Arc::new(Retrying::new(Arc::clone(sink), name, clock, patience, stop.clone())) }
+    };
+    let destination = way(destination_identity(&stream.destination), &parts.sink, stream.destination.retry());
+    let backup = stream.backup.as_ref().zip(parts.backup.as_ref());
+    (destination, backup.map(|(backup, sink)| way(store_identity(&backup.store), sink, None)))
+}
+
+fn refuser(parts: &PipelineParts, journal: &Arc<Journal>, (staged_dir, spool_dir): (&Path, &Path)) -> Refuser {
+    Refuser {
+        stream: Arc::new((*parts.stream).clone()),
+        stream_id: parts.stream_id,
+        disk: Arc::clone(&parts.disk),
+        clock: Arc::clone(&parts.clock),
+        log: parts.log.clone(),
+        journal: Arc::clone(journal),
+        staged_dir: staged_dir.to_owned(),
+        spool_path: spool_dir.join("refused"),
+        turn: Mutex::default(),
     }
 }
 
@@ -326,7 +375,7 @@ fn directory(parts: &PipelineParts, name: &str) -> Result<PathBuf, StartError> {
 /// Removes what an unclean stop left behind: scratch files, and staged files whose chunk was never journaled or is done.
 fn wipe(parts: &PipelineParts, staged_dir: &Path, state: &State) -> Result<(), StartError> {
     let io = |source| StartError::Io { path: staged_dir.to_owned(), source };
-    let kept: Vec<PathBuf> = state.open_chunks().map(|chunk| staged_path(staged_dir, chunk.chunk)).collect();
+    let kept: Vec<PathBuf> = state.open_chunks().flat_map(|chunk| chunk.files(staged_dir)).collect();
     for path in parts.disk.list(staged_dir).map_err(io)? {
         let path = staged_dir.join(path);
         if !kept.contains(&path) {

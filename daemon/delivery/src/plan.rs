@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hydrant_config::DeliveryStreamSpec;
@@ -33,7 +33,14 @@ pub(crate) struct Planner {
     pub(crate) cpu: CpuPool,
     pub(crate) drain: CancellationToken,
     pub(crate) stop: CancellationToken,
-    pub(crate) stalled: Arc<Mutex<Option<String>>>,
+    pub(crate) stalled: Stalled,
+}
+
+/// Why nothing can be staged, as `hydrant status` shows it. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stalled {
+    stream: Arc<str>,
+    reason: Arc<Mutex<Option<String>>>,
 }
 
 /// Where chunks go once they are staged, and the slots that bound them.
@@ -99,7 +106,8 @@ impl Planner {
             (stager, staged) = self.stage(stager, gathered).await;
             match staged {
                 Ok(chunk) => {
-                    self.recovered(&mut delay);
+                    delay = STALL_MIN;
+                    self.stalled.recovered();
                     gatherer.grow();
                     if out.send((chunk, slot)).await.is_err() {
                         return Ok(());
@@ -150,7 +158,7 @@ impl Planner {
 
     /// Says what is wrong, once, waits, and starts again behind what is staged. `None` if the daemon stops.
     async fn stall(&self, gatherer: Gatherer, stall: Stall, delay: &mut Duration) -> Option<Gatherer> {
-        self.note(&stall.reason);
+        self.stalled.say(&stall.reason);
         let wait = std::mem::replace(delay, (*delay * 2).min(STALL_MAX));
         if tokio::time::timeout(wait, self.stop.cancelled()).await.is_ok() {
             return None;
@@ -162,19 +170,37 @@ impl Planner {
         gatherer.restart(tail, smaller);
         Some(gatherer)
     }
+}
 
-    fn note(&self, reason: &str) {
-        let known = self.stalled.lock().expect("no thread panics while it notes a stall").replace(reason.to_owned());
-        if known.is_none() {
-            tracing::error!(delivery_stream = %self.stream.name, "delivery waits, nothing is lost: {reason}");
+impl Stalled {
+    pub(crate) fn new(stream: &str) -> Stalled {
+        Stalled { stream: stream.into(), reason: Arc::default() }
+    }
+
+    pub(crate) fn reason(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    pub(crate) fn note(&self, error: &(dyn Error + 'static)) {
+        self.say(&chain(error));
+    }
+
+    pub(crate) fn recovered(&self) {
+        if self.lock().take().is_some() {
+            tracing::info!(delivery_stream = %self.stream, "delivery goes on");
         }
     }
 
-    fn recovered(&self, delay: &mut Duration) {
-        *delay = STALL_MIN;
-        if self.stalled.lock().expect("no thread panics while it notes a stall").take().is_some() {
-            tracing::info!(delivery_stream = %self.stream.name, "delivery goes on");
+    /// Once, until it has recovered.
+    fn say(&self, reason: &str) {
+        let known = self.lock().replace(reason.to_owned());
+        if known.is_none() {
+            tracing::error!(delivery_stream = %self.stream, "delivery waits, nothing is lost: {reason}");
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.reason.lock().expect("no thread panics while it notes a stall")
     }
 }
 

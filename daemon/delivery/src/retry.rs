@@ -1,12 +1,15 @@
 //! The one place that repeats an attempt. Exponential delay with full jitter; while a destination fails, one delivery at a
 //! time tries it and the others wait, so a destination that comes back is not met by all at once.
 //!
-//! Invariant: a delivery ends in a receipt, or stays staged. Nothing is given up here.
+//! Invariant: an object ends in a receipt, or stays staged; a request ends with a verdict on each of its items, or stays staged.
+//! Nothing is given up here but what a destination refuses, or does not take within its retry duration.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use hydrant_sinks::{Delivery, Receipt, Sink, SinkError, SinkErrorKind};
+use hydrant_record::Timestamp;
+use hydrant_shardlog::Clock;
+use hydrant_sinks::{Delivery, ItemSet, Receipt, Sink, SinkError, SinkErrorKind};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -26,11 +29,25 @@ pub(crate) enum Undelivered {
     Staged(SinkError),
 }
 
+/// Items of a request that the destination will not have, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) items: Vec<u32>,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) attempts: u32,
+    /// When the last attempt ended.
+    pub(crate) ended: Timestamp,
+}
+
 /// A sink that keeps trying.
 #[derive(Debug)]
 pub(crate) struct Retrying {
     sink: Arc<dyn Sink>,
     stream: String,
+    clock: Arc<dyn Clock>,
+    /// How long a request is tried. An object is tried for ever.
+    patience: Option<Duration>,
     stop: CancellationToken,
     /// Held by the one delivery that tries while the destination fails.
     probe: tokio::sync::Mutex<()>,
@@ -49,10 +66,33 @@ struct Failing {
     problem: String,
 }
 
+/// Why an attempt has to be repeated.
+struct Trouble {
+    kind: SinkErrorKind,
+    code: String,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+/// One delivery on its way.
+struct Course {
+    delivery: Delivery,
+    attempts: u32,
+    /// When it was first tried, or first had to wait for a destination that fails.
+    since: Option<Instant>,
+    refused: Vec<Refused>,
+}
+
 impl Retrying {
-    pub(crate) fn new(sink: Arc<dyn Sink>, stream: String, stop: CancellationToken) -> Retrying {
+    pub(crate) fn new(
+        sink: Arc<dyn Sink>,
+        stream: String,
+        clock: Arc<dyn Clock>,
+        patience: Option<Duration>,
+        stop: CancellationToken,
+    ) -> Retrying {
         let (probe, health) = (tokio::sync::Mutex::new(()), Mutex::new(Health::default()));
-        Retrying { sink, stream, stop, probe, health }
+        Retrying { sink, stream, clock, patience, stop, probe, health }
     }
 
     /// What is wrong with the destination now, for `hydrant status`.
@@ -60,36 +100,70 @@ impl Retrying {
         self.health().failing.as_ref().map(|failing| failing.problem.clone())
     }
 
-    pub(crate) async fn deliver(&self, delivery: &Delivery) -> Result<Receipt, Undelivered> {
+    /// What was refused of it, if it is a request; all else was taken.
+    pub(crate) async fn deliver(&self, delivery: Delivery) -> Result<Vec<Refused>, Undelivered> {
+        let course = Course { delivery, attempts: 0, since: None, refused: Vec::new() };
         tokio::select! {
             () = self.stop.cancelled() => Err(Undelivered::Stopped),
-            done = self.until_delivered(delivery) => done,
+            done = self.until_settled(course) => done,
         }
     }
 
-    async fn until_delivered(&self, delivery: &Delivery) -> Result<Receipt, Undelivered> {
-        let mut failures = 0;
+    async fn until_settled(&self, mut course: Course) -> Result<Vec<Refused>, Undelivered> {
         let mut probing = None;
         loop {
             if probing.is_none() && self.problem().is_some() {
-                probing = Some(self.probe.lock().await);
+                probing = self.turn(&mut course).await;
             }
-            match self.sink.deliver(delivery).await {
-                Ok(receipt) => {
-                    self.works();
-                    return Ok(receipt);
-                }
-                Err(error) if error.kind == SinkErrorKind::Staged => return Err(Undelivered::Staged(error)),
-                Err(error) => {
-                    failures += 1;
-                    self.fails(delivery, &error);
-                    if probing.is_none() {
-                        probing = Some(self.probe.lock().await);
+            course.since.get_or_insert_with(Instant::now);
+            course.attempts += 1;
+            let trouble = match self.sink.deliver(&course.delivery).await {
+                Ok(receipt) => match course.take(receipt, self.clock.now()) {
+                    None => {
+                        self.works();
+                        return Ok(course.refused);
                     }
-                    tokio::time::sleep(delay(failures, &error)).await;
+                    Some(trouble) => trouble,
+                },
+                Err(error) if error.kind == SinkErrorKind::Staged => return Err(Undelivered::Staged(error)),
+                Err(error) if error.kind == SinkErrorKind::Rejected && course.delivery.items.is_some() => {
+                    self.works();
+                    return Ok(course.refuse_rest(error.code, error.message, self.clock.now()));
                 }
+                Err(error) => Trouble {
+                    kind: error.kind,
+                    message: error.to_string(),
+                    code: error.code,
+                    retry_after: error.retry_after,
+                },
+            };
+            self.fails(&course.delivery.key, &trouble);
+            let left = self.left(&course);
+            if left == Some(Duration::ZERO) {
+                return Ok(course.refuse_rest(trouble.code, trouble.message, self.clock.now()));
             }
+            if probing.is_none() {
+                probing = self.turn(&mut course).await;
+            }
+            let wait = delay(course.attempts, trouble.retry_after);
+            tokio::time::sleep(left.map_or(wait, |left| wait.min(left))).await;
         }
+    }
+
+    /// Waits until no other delivery tries the destination, or until there is no time left but for a last attempt.
+    async fn turn(&self, course: &mut Course) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        course.since.get_or_insert_with(Instant::now);
+        match self.left(course) {
+            None => Some(self.probe.lock().await),
+            Some(left) => tokio::time::timeout(left, self.probe.lock()).await.ok(),
+        }
+    }
+
+    /// How long this one may still be tried; `None` is for ever.
+    fn left(&self, course: &Course) -> Option<Duration> {
+        course.delivery.items.as_ref()?;
+        let since = course.since.unwrap_or_else(Instant::now);
+        Some(self.patience?.saturating_sub(since.elapsed()))
     }
 
     fn works(&self) {
@@ -104,16 +178,15 @@ impl Retrying {
     }
 
     /// Says so once, and then seldom: the log is for news.
-    fn fails(&self, delivery: &Delivery, error: &SinkError) {
+    fn fails(&self, key: &str, trouble: &Trouble) {
         let mut health = self.health();
         let now = Instant::now();
-        let problem = format!("{}: {error}", self.sink);
+        let problem = format!("{}: {}", self.sink, trouble.message);
         let known = health.failing.as_ref().is_some_and(|failing| failing.reminded + REMINDER > now);
         let attempts = health.failing.as_ref().map_or(0, |failing| failing.attempts) + 1;
         if !known {
-            let (code, key) = (&error.code, &delivery.key);
-            let stream = &self.stream;
-            match error.kind {
+            let (code, stream) = (&trouble.code, &self.stream);
+            match trouble.kind {
                 SinkErrorKind::Transient => {
                     tracing::warn!(delivery_stream = stream, code, key, attempts, "{problem}; will try again");
                 }
@@ -132,8 +205,37 @@ impl Retrying {
     }
 }
 
+impl Course {
+    /// Notes the verdicts of an attempt. Trouble, if items are to be sent again.
+    fn take(&mut self, receipt: Receipt, now: Timestamp) -> Option<Trouble> {
+        let items = self.delivery.items.as_mut()?;
+        let attempts = self.attempts;
+        for refusal in receipt.refused {
+            if refusal.item < items.count && !items.settled.contains(refusal.item) {
+                let (code, message) = (refusal.code, refusal.message);
+                self.refused.push(Refused { items: vec![refusal.item], code, message, attempts, ended: now });
+            }
+        }
+        let again: ItemSet = receipt.again.into_iter().filter(|item| !items.settled.contains(*item)).collect();
+        items.settled = (0..items.count).filter(|item| !again.contains(*item)).collect();
+        if items.settled.len() == items.count as usize {
+            return None;
+        }
+        let (code, message) = receipt.why_again.unwrap_or_default();
+        Some(Trouble { kind: SinkErrorKind::Transient, code, message, retry_after: receipt.retry_after })
+    }
+
+    /// Refuses every item that has no verdict yet.
+    fn refuse_rest(mut self, code: String, message: String, ended: Timestamp) -> Vec<Refused> {
+        let items = self.delivery.items.expect("only a request is given up");
+        let items: Vec<u32> = (0..items.count).filter(|item| !items.settled.contains(*item)).collect();
+        self.refused.push(Refused { items, code, message, attempts: self.attempts, ended });
+        self.refused
+    }
+}
+
 /// Full jitter: anything up to the exponential bound, but never less than the destination asked for, within reason.
-fn delay(failures: u32, error: &SinkError) -> Duration {
+fn delay(failures: u32, asked: Option<Duration>) -> Duration {
     let bound = DELAY_MIN.saturating_mul(1 << failures.min(12)).min(DELAY_MAX);
     let mut dice = [0; 4];
     // Without randomness the full bound is a good delay too.
@@ -142,5 +244,5 @@ fn delay(failures: u32, error: &SinkError) -> Duration {
         Err(_) => 1.0,
     };
     let jittered = DELAY_MIN.max(bound.mul_f64(share));
-    jittered.max(error.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
+    jittered.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX))
 }

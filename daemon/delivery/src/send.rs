@@ -3,26 +3,34 @@
 //! Invariant: the cursor moves only behind a DONE that is durable; then the staged file goes, then the log is trimmed
 //! unless it retains what was delivered.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
-use hydrant_config::{Destination, Place};
+use hydrant_config::{Destination, ObjectStore, Place};
 use hydrant_disk::{Disk, DiskFile};
-use hydrant_record::Lsn;
+use hydrant_record::{Epoch, Lsn};
 use hydrant_shardlog::{Clock, ShardLog};
-use hydrant_sinks::{Body, Delivery};
+use hydrant_sinks::{Body, Delivery, ItemSet, Items};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
-use crate::journal::{Journal, JournalError, StagedChunk};
-use crate::manifest::{Manifest, ManifestError, StagedObject};
+use crate::inline::Inline;
+use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
+use crate::manifest::{Holds, Manifest, ManifestError, Route, StagedObject};
 use crate::pipeline::Delivered;
-use crate::retry::{Retrying, Undelivered};
-use crate::stage::staged_path;
+use crate::plan::Stalled;
+use crate::reconcile::Ledger;
+use crate::refuse::{RefusedRequest, Refuser, verdicts_path};
+use crate::retry::{Refused, Retrying, Undelivered};
+use crate::stage::{StageError, staged_path};
 
-/// Objects of one chunk that are under way at once.
+/// Objects of one chunk that are under way at once, to each place.
 const OBJECTS_AT_ONCE: usize = 8;
+/// How long to wait when verdicts cannot be staged, on a full disk for example.
+const STALL: Duration = Duration::from_secs(5);
 
 /// A staged chunk on its way, with the slot it holds until it is done.
 pub(crate) type Staged = (StagedChunk, OwnedSemaphorePermit);
@@ -49,14 +57,26 @@ pub enum SendError {
 pub(crate) fn destination_identity(destination: &Destination) -> String {
     let kind = destination.kind();
     match destination {
-        Destination::Objects(store) => match &store.place {
-            Place::File { directory } => format!("{kind}:{}", directory.display()),
-            Place::S3 { bucket, .. } => format!("{kind}:{bucket}"),
-        },
+        Destination::Objects(store) => store_identity(store),
         Destination::HttpEndpoint(endpoint) => format!("{kind}:{}", endpoint.url),
         Destination::OpenSearch(search) => format!("{kind}:{} {}", search.endpoint, search.index),
         Destination::Splunk(splunk) => format!("{kind}:{}", splunk.endpoint),
     }
+}
+
+pub(crate) fn store_identity(store: &ObjectStore) -> String {
+    let kind = store.place.kind();
+    match &store.place {
+        Place::File { directory } => format!("{kind}:{}", directory.display()),
+        Place::S3 { bucket, .. } => format!("{kind}:{bucket}"),
+    }
+}
+
+/// One of the two places that a chunk goes to.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub(crate) identity: String,
+    pub(crate) sink: Arc<Retrying>,
 }
 
 /// Sends the chunks of one delivery stream.
@@ -66,18 +86,60 @@ pub(crate) struct Sender {
     pub(crate) log: ShardLog,
     pub(crate) journal: Arc<Journal>,
     pub(crate) staged_dir: PathBuf,
-    pub(crate) destination: String,
-    pub(crate) sink: Arc<Retrying>,
+    pub(crate) destination: Way,
+    pub(crate) backup: Option<Way>,
+    pub(crate) refuser: Arc<Refuser>,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Of requests.
+    pub(crate) content_type: &'static str,
     pub(crate) delivered: Arc<Mutex<Delivered>>,
+    pub(crate) stalled: Stalled,
+    pub(crate) stop: CancellationToken,
     /// Records stay in the log after they were delivered.
     pub(crate) retained: bool,
 }
 
 /// What went out for one chunk.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Sent {
     objects: u64,
     bytes: u64,
+    refused: Vec<RefusedRequest>,
+    records: Records,
+}
+
+/// Records with a receipt or a verdict, by where they are. `None`: it is not known, for the chunk was staged by an earlier
+/// version or settled by an operator.
+#[derive(Clone, Copy, Debug)]
+struct Records(Option<(u64, u64)>);
+
+impl Default for Records {
+    fn default() -> Records {
+        Records(Some((0, 0)))
+    }
+}
+
+impl Records {
+    fn of(object: &StagedObject, refused: u64) -> Records {
+        Records(object.holds.map(|holds| match holds {
+            Holds::Records => (object.records - refused, 0),
+            Holds::Errors => (0, object.records),
+            Holds::Sources => (0, 0),
+        }))
+    }
+
+    fn add(&mut self, other: Records) {
+        self.0 = self.0.zip(other.0).map(|(one, other)| (one.0 + other.0, one.1 + other.1));
+    }
+}
+
+impl Sent {
+    fn add(&mut self, other: Sent) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+        self.refused.extend(other.refused);
+        self.records.add(other.records);
+    }
 }
 
 impl Sender {
@@ -93,7 +155,7 @@ impl Sender {
                 },
                 Some(sent) = under_way.next() => match sent? {
                     Some((chunk, sent, slot)) => {
-                        self.settle(&chunk, sent).await?;
+                        self.settle(&chunk, &sent).await?;
                         drop(slot);
                     }
                     None => return Ok(()),
@@ -103,43 +165,145 @@ impl Sender {
         Ok(())
     }
 
-    /// `None` if the daemon stopped before everything had a receipt.
+    /// `None` if the daemon stopped before everything had a receipt or a verdict.
     async fn send(
         &self,
         chunk: StagedChunk,
         slot: OwnedSemaphorePermit,
     ) -> Result<Option<(StagedChunk, Sent, OwnedSemaphorePermit)>, SendError> {
-        if chunk.manifest.is_none() {
-            return Ok(Some((chunk, Sent::default(), slot)));
+        let Some(at) = chunk.manifest.clone() else {
+            let sent = Sent { records: Records(None), ..Sent::default() };
+            return Ok(Some((chunk, sent, slot)));
+        };
+        self.check_places(&chunk)?;
+        let number = chunk.chunk;
+        let path = staged_path(&self.staged_dir, number);
+        let (file, manifest) = self.read_manifest(&path, at, chunk.inline.clone()).await?;
+        let (requests, objects): (Vec<_>, Vec<_>) =
+            manifest.objects.into_iter().partition(|object| object.items.is_some());
+        let objects = self.send_all(Arc::clone(&file), objects, number);
+        let requests = self.send_requests(chunk, file, requests, manifest.epoch);
+        let (Some(objects), Some((chunk, mut sent))) = tokio::try_join!(objects, requests)? else { return Ok(None) };
+        sent.add(objects);
+        Ok(Some((chunk, sent, slot)))
+    }
+
+    /// The requests of a chunk until all their items have verdicts, and then the error objects of what was refused.
+    async fn send_requests(
+        &self,
+        chunk: StagedChunk,
+        file: Arc<dyn DiskFile>,
+        requests: Vec<StagedObject>,
+        epoch: Option<u64>,
+    ) -> Result<Option<(StagedChunk, Sent)>, SendError> {
+        let (mut chunk, mut sent) = (chunk, Sent::default());
+        if let Some(verdicts) = &chunk.verdicts {
+            let records = requests.iter().map(|request| request.records).sum::<u64>();
+            sent.records = Records(Some((records - verdicts.refused - verdicts.expired, 0)));
+        } else {
+            let Some(ended) = self.send_all(file, requests, chunk.chunk).await? else { return Ok(None) };
+            sent = ended;
+            let refused = std::mem::take(&mut sent.refused);
+            if !refused.is_empty() {
+                let epoch = epoch.map_or_else(|| self.log.epoch(), Epoch);
+                let Some(judged) = self.stage_verdicts(chunk, epoch, refused).await? else { return Ok(None) };
+                chunk = judged;
+            }
         }
-        if chunk.destination != self.destination {
-            let (staged, configured) = (chunk.destination, self.destination.clone());
-            return Err(SendError::OtherDestination { chunk: chunk.chunk, staged, configured });
+        let Some(verdicts) = chunk.verdicts.clone() else { return Ok(Some((chunk, sent))) };
+        let path = verdicts_path(&self.staged_dir, chunk.chunk);
+        let (file, manifest) = self.read_manifest(&path, verdicts.manifest, verdicts.inline).await?;
+        let Some(errors) = self.send_all(file, manifest.objects, chunk.chunk).await? else { return Ok(None) };
+        sent.add(errors);
+        Ok(Some((chunk, sent)))
+    }
+
+    /// Tries until the verdicts are durable, for what was refused is known nowhere else. `None` if the daemon stopped.
+    async fn stage_verdicts(
+        &self,
+        chunk: StagedChunk,
+        epoch: Epoch,
+        refused: Vec<RefusedRequest>,
+    ) -> Result<Option<StagedChunk>, SendError> {
+        let refused = Arc::new(refused);
+        loop {
+            let (refuser, refused, chunk) = (Arc::clone(&self.refuser), Arc::clone(&refused), chunk.clone());
+            let staged = spawn_blocking(move || refuser.stage(&chunk, epoch, &refused));
+            match staged.await.expect("staging verdicts does not panic") {
+                Ok(chunk) => {
+                    self.stalled.recovered();
+                    return Ok(Some(chunk));
+                }
+                Err(StageError::Journal(error)) => return Err(error.into()),
+                Err(error) => self.stalled.note(&error),
+            }
+            if tokio::time::timeout(STALL, self.stop.cancelled()).await.is_ok() {
+                return Ok(None);
+            }
         }
-        let (file, manifest) = self.read_manifest(&chunk).await?;
+    }
+
+    /// `None` if the daemon stopped before everything had a receipt or a verdict.
+    async fn send_all(
+        &self,
+        file: Arc<dyn DiskFile>,
+        objects: Vec<StagedObject>,
+        chunk: u64,
+    ) -> Result<Option<Sent>, SendError> {
+        let (to_destination, to_backup): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| object.to == Route::Destination);
+        let to_destination = self.send_to(&self.destination, &file, to_destination, chunk);
+        let backup = self.backup.as_ref().unwrap_or(&self.destination);
+        let to_backup = self.send_to(backup, &file, to_backup, chunk);
+        let (Some(mut sent), Some(backed_up)) = tokio::try_join!(to_destination, to_backup)? else { return Ok(None) };
+        sent.add(backed_up);
+        Ok(Some(sent))
+    }
+
+    async fn send_to(
+        &self,
+        way: &Way,
+        file: &Arc<dyn DiskFile>,
+        objects: Vec<StagedObject>,
+        chunk: u64,
+    ) -> Result<Option<Sent>, SendError> {
         let mut sent = Sent::default();
-        let (mut objects, mut under_way) = (manifest.objects.into_iter(), FuturesUnordered::new());
+        let (mut objects, mut under_way) = (objects.into_iter(), FuturesUnordered::new());
         loop {
             while under_way.len() < OBJECTS_AT_ONCE
                 && let Some(object) = objects.next()
             {
-                under_way.push(self.send_object(Arc::clone(&file), object, chunk.chunk));
+                under_way.push(self.send_object(way, Arc::clone(file), object, chunk));
             }
             match under_way.next().await {
-                None => return Ok(Some((chunk, sent, slot))),
-                Some(Ok(Some(bytes))) => {
-                    sent.objects += 1;
-                    sent.bytes += bytes;
-                }
+                None => return Ok(Some(sent)),
+                Some(Ok(Some(one))) => sent.add(one),
                 Some(Ok(None)) => return Ok(None),
                 Some(Err(error)) => return Err(error),
             }
         }
     }
 
-    async fn read_manifest(&self, chunk: &StagedChunk) -> Result<(Arc<dyn DiskFile>, Manifest), SendError> {
-        let (disk, path) = (Arc::clone(&self.disk), staged_path(&self.staged_dir, chunk.chunk));
-        let (at, inline) = (chunk.manifest.clone().expect("its chunk has objects"), chunk.inline.clone());
+    fn check_places(&self, chunk: &StagedChunk) -> Result<(), SendError> {
+        let configured = self.backup.as_ref().map_or("no backup", |backup| &backup.identity);
+        let staged = [(&chunk.destination, self.destination.identity.as_str())];
+        let backed_up = chunk.backup.iter().map(|staged| (staged, configured));
+        for (staged, configured) in staged.into_iter().chain(backed_up) {
+            if staged != configured {
+                let (staged, configured) = (staged.clone(), configured.to_owned());
+                return Err(SendError::OtherDestination { chunk: chunk.chunk, staged, configured });
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_manifest(
+        &self,
+        path: &Path,
+        at: ManifestAt,
+        inline: Option<Inline>,
+    ) -> Result<(Arc<dyn DiskFile>, Manifest), SendError> {
+        let (disk, path) = (Arc::clone(&self.disk), path.to_owned());
         let read = spawn_blocking(move || -> Result<_, SendError> {
             let file = match inline {
                 Some(inline) => Arc::new(inline),
@@ -151,51 +315,46 @@ impl Sender {
         read.await.expect("reading a manifest does not panic")
     }
 
-    /// Bytes of the object, `None` if the daemon stopped.
+    /// `None` if the daemon stopped.
     async fn send_object(
         &self,
+        way: &Way,
         file: Arc<dyn DiskFile>,
         object: StagedObject,
         chunk: u64,
-    ) -> Result<Option<u64>, SendError> {
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(&object.sha256, &mut sha256)
-            .map_err(|e| ManifestError::Damaged(format!("digest `{}`: {e}", object.sha256)))?;
-        let delivery = Delivery {
-            key: object.key,
-            body: Body { file, offset: object.offset, length: object.length, sha256 },
-            content_type: "application/octet-stream",
-            content_encoding: object.content_encoding,
-            metadata: vec![
-                ("hydrant-range".to_owned(), format!("{}-{}", object.first, object.last)),
-                ("hydrant-sha256".to_owned(), object.sha256),
-            ],
-            items: None,
-        };
-        match self.sink.deliver(&delivery).await {
-            Ok(_) => Ok(Some(object.length)),
+    ) -> Result<Option<Sent>, SendError> {
+        let delivery = delivery(file, &object, self.content_type)?;
+        match way.sink.deliver(delivery).await {
+            Ok(refused) => {
+                let items: usize = refused.iter().map(|refused| refused.items.len()).sum();
+                let (bytes, records) = (object.length, Records::of(&object, items as u64));
+                let refused = refused_of(object, refused).into_iter().collect();
+                Ok(Some(Sent { objects: 1, bytes, refused, records }))
+            }
             Err(Undelivered::Stopped) => Ok(None),
             Err(Undelivered::Staged(error)) => Err(SendError::StagedBytes { chunk, reason: error.to_string() }),
         }
     }
 
-    async fn settle(&self, chunk: &StagedChunk, sent: Sent) -> Result<(), SendError> {
-        let (journal, number) = (Arc::clone(&self.journal), chunk.chunk);
-        spawn_blocking(move || journal.done(number)).await.expect("the journal does not panic")?;
+    async fn settle(&self, chunk: &StagedChunk, sent: &Sent) -> Result<(), SendError> {
+        let (journal, ledger, number) = (Arc::clone(&self.journal), Arc::clone(&self.ledger), chunk.chunk);
+        let records = sent.records.0.unwrap_or((chunk.counts.delivered, chunk.counts.failed));
+        let done = spawn_blocking(move || ledger.settle(records, || journal.done(number)));
+        done.await.expect("the journal does not panic")?;
         self.note(chunk, sent);
-        let (disk, log, dir) = (Arc::clone(&self.disk), self.log.clone(), self.staged_dir.clone());
-        let has_file = chunk.has_file();
+        let (disk, log) = (Arc::clone(&self.disk), self.log.clone());
+        let files = chunk.files(&self.staged_dir);
         let unneeded = Lsn::new(chunk.to).filter(|_| !self.retained);
         let removed = spawn_blocking(move || -> std::io::Result<()> {
-            if has_file {
-                disk.remove(&staged_path(&dir, number))?;
+            for path in files {
+                disk.remove(&path)?;
             }
             unneeded.map_or(Ok(()), |unneeded| log.trim(unneeded))
         });
         Ok(removed.await.expect("removing a staged file does not panic")?)
     }
 
-    fn note(&self, chunk: &StagedChunk, sent: Sent) {
+    fn note(&self, chunk: &StagedChunk, sent: &Sent) {
         let now = self.clock.now();
         {
             let mut delivered = self.delivered.lock().expect("no thread panics while it notes a delivery");
@@ -214,7 +373,43 @@ impl Sender {
             dropped = counts.dropped,
             lost = counts.lost,
             expired = counts.expired,
+            discarded = counts.discarded,
             "chunk done"
         );
     }
+}
+
+/// What a sink is given of a staged object or request.
+pub(crate) fn delivery(
+    file: Arc<dyn DiskFile>,
+    object: &StagedObject,
+    request_type: &'static str,
+) -> Result<Delivery, ManifestError> {
+    let damaged = |why: String| ManifestError::Damaged(why);
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(&object.sha256, &mut sha256)
+        .map_err(|error| damaged(format!("digest `{}`: {error}", object.sha256)))?;
+    let items = match &object.items {
+        Some(units) => {
+            let count = u32::try_from(units.len()).map_err(|error| damaged(error.to_string()))?;
+            Some(Items { count, settled: ItemSet::default() })
+        }
+        None => None,
+    };
+    Ok(Delivery {
+        key: object.key.clone(),
+        body: Body { file, offset: object.offset, length: object.length, sha256 },
+        content_type: if items.is_some() { request_type } else { "application/octet-stream" },
+        content_encoding: object.content_encoding.clone(),
+        metadata: vec![
+            ("hydrant-range".to_owned(), format!("{}-{}", object.first, object.last)),
+            ("hydrant-sha256".to_owned(), object.sha256.clone()),
+        ],
+        items,
+    })
+}
+
+fn refused_of(object: StagedObject, refused: Vec<Refused>) -> Option<RefusedRequest> {
+    let units = object.items?;
+    (!refused.is_empty()).then_some(RefusedRequest { units, refused })
 }

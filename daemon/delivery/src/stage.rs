@@ -2,31 +2,27 @@
 //!
 //! Invariant: when `stage` returns, all of it and the STAGED entry are on the medium. Before that nothing has left.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA256};
-use bytes::Bytes;
-use hydrant_config::{DeliveryStreamSpec, Format, LineCompression, Partition};
+use hydrant_config::{Backup, BackupRecords, DeliveryStreamSpec, Format, Partition};
 use hydrant_disk::Disk;
-use hydrant_formats::{EncodeError, Encoded, Encoder, encoder};
-use hydrant_record::{StreamId, Timestamp};
+use hydrant_formats::{EncodeError, Encoded, Encoder, RequestEncoder, encoder, request_encoder};
+use hydrant_record::StreamId;
 use hydrant_shardlog::{AppendError, Clock, ReadError, ShardLog};
 
-use crate::accounting::Counts;
+use crate::build::{Address, Build, EncodedAt, PartMeta, RequestSource};
+use crate::error_output::{ErrorOutput, line_compression};
 use crate::gather::{Gap, Gathered};
 use crate::group::{ErrorType, Failure, Group};
 use crate::inline::INLINE_BYTES_MAX;
-use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
-use crate::manifest::{Manifest, StagedObject};
-use crate::name::{ChunkId, KeyParts, ObjectId, object_key};
+use crate::journal::{Journal, JournalError, StagedChunk};
+use crate::manifest::Route;
+use crate::name::ChunkId;
 use crate::originals::Rejects;
 use crate::packed::Packed;
 use crate::spool::SpoolReader;
-
-/// A part ends here even if it has not its size, which bounds what is remembered of its records.
-const PART_RECORDS_MAX: u64 = 1_000_000;
 
 /// Before STAGED is durable nothing is decided: the chunk is thrown away and gathered again.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +66,15 @@ pub(crate) struct Stager {
     log: ShardLog,
     journal: Arc<Journal>,
     staged_dir: PathBuf,
-    output: Box<dyn Encoder>,
-    errors: Box<dyn Encoder>,
+    output: Output,
+    /// Of records as they were put.
+    sources: Box<dyn Encoder>,
+    errors: ErrorOutput,
+}
+
+enum Output {
+    Objects(Box<dyn Encoder>),
+    Requests(Box<dyn RequestEncoder>),
 }
 
 /// What a stager works with.
@@ -92,15 +95,17 @@ pub(crate) fn staged_path(dir: &Path, chunk: u64) -> PathBuf {
 
 impl Stager {
     pub(crate) fn new(parts: StagerParts) -> Stager {
-        let output = encoder(&parts.stream.format, parts.stream.processing.append_delimiter);
-        // Error lines bring their own newlines and are compressed as the destination's lines are.
-        let compression = match parts.stream.format {
-            Format::Lines { compression } => compression,
-            Format::Parquet(_) => LineCompression::None,
-        };
-        let errors = encoder(&Format::Lines { compression }, false);
         let StagerParts { stream, stream_id, disk, clock, log, journal, staged_dir } = parts;
-        Stager { stream, stream_id, disk, clock, log, journal, staged_dir, output, errors }
+        let output = match request_encoder(&stream) {
+            Some(requests) => Output::Requests(requests),
+            None => Output::Objects(encoder(&stream.format, stream.processing.append_delimiter)),
+        };
+        // Only where the output is lines does `append_delimiter` say what lines are; elsewhere records have no ends of their own.
+        let in_lines = stream.destination.objects().is_some() && matches!(stream.format, Format::Lines { .. });
+        let delimiter = stream.processing.append_delimiter || !in_lines;
+        let sources = encoder(&Format::Lines { compression: line_compression(&stream) }, delimiter);
+        let errors = ErrorOutput::new(Arc::clone(&stream));
+        Stager { stream, stream_id, disk, clock, log, journal, staged_dir, output, sources, errors }
     }
 
     /// Blocks on CPU and disk.
@@ -111,10 +116,17 @@ impl Stager {
         // Where all records are lost there is no object to be named.
         let epoch = gathered.epoch.unwrap_or_else(|| self.log.epoch());
         let id = ChunkId { delivery_stream: self.stream_id, epoch, chunk };
-        let mut build = Build { id, out, objects: Vec::new(), counts: gathered.counts };
+        let mut build = Build::new(id, out, gathered.counts);
         gathered.spool.flush()?;
-        self.outputs(&mut build, &mut gathered)?;
-        self.error_outputs(&mut build, &gathered)?;
+        let identity = build.identity(self.log.id(), 0, self.clock.now());
+        let mut rejects = Rejects::default().of_requests(&self.stream, identity);
+        match self.output {
+            Output::Objects(_) => self.objects(&mut build, &mut rejects, &mut gathered)?,
+            Output::Requests(_) => self.requests(&mut build, &mut rejects, &mut gathered)?,
+        }
+        rejects.settle(&self.log, &*self.clock, &mut gathered.spool)?;
+        build.counts.failed += self.errors.push(&mut build, &gathered.spool)?;
+        self.sources(&mut build, &gathered)?;
         let staged = self.seal(build, &gathered)?;
         self.journal.staged(staged.clone())?;
         for gap in gathered.gaps {
@@ -125,25 +137,23 @@ impl Stager {
         Ok(staged)
     }
 
-    fn outputs(&mut self, build: &mut Build, gathered: &mut Gathered) -> Result<(), StageError> {
-        let mut rejects = Rejects::default();
+    fn objects(&mut self, build: &mut Build, rejects: &mut Rejects, gathered: &mut Gathered) -> Result<(), StageError> {
         let groups: Vec<Group> = gathered.spool.groups().cloned().collect();
         for group in groups {
             let Group::Output(partition) = &group else { continue };
             let mut reader = gathered.spool.read(&group);
             for part in 0.. {
                 let from = reader.clone();
-                let Some((meta, encoded)) = build.encode(&mut *self.output, &mut reader, self.stream.buffering.size)?
-                else {
+                let Output::Objects(encoder) = &mut self.output else { return Ok(()) };
+                let Some(encoded) = build.encode(&mut **encoder, &mut reader, self.stream.buffering.size)? else {
                     break;
                 };
-                self.finish(build, &mut rejects, (partition, part), (meta, encoded, from))?;
+                self.finish(build, rejects, (partition, part), (encoded, from))?;
                 if rejects.is_large() {
                     rejects.settle(&self.log, &*self.clock, &mut gathered.spool)?;
                 }
             }
         }
-        rejects.settle(&self.log, &*self.clock, &mut gathered.spool)?;
         Ok(())
     }
 
@@ -153,185 +163,91 @@ impl Stager {
         build: &mut Build,
         rejects: &mut Rejects,
         (partition, part): (&Partition, u64),
-        (meta, encoded, reader): (PartMeta, EncodedAt, SpoolReader),
+        ((meta, at), reader): ((PartMeta, EncodedAt<Encoded>), SpoolReader),
     ) -> Result<(), StageError> {
-        let EncodedAt { offset, length, sha256, encoded } = encoded;
-        if encoded.records == 0 {
-            build.out.truncate_to(offset)?;
-            return Ok(rejects.take(&encoded.rejected, reader)?);
+        if at.encoded.records == 0 {
+            build.out.truncate_to(at.offset)?;
+            return Ok(rejects.take(&at.encoded.rejected, reader)?);
         }
-        let id = ObjectId { chunk: build.id, partition, part, sha256: &sha256 };
-        let parts = KeyParts {
-            stream: &self.stream,
-            oldest: meta.oldest,
-            error_output_type: None,
-            extension: self.output.extension(),
-        };
-        match object_key(&id, &parts) {
-            Ok(key) => {
-                build.counts.delivered += encoded.records;
-                let content_encoding = self.output.content_encoding().map(str::to_owned);
-                let (first, last) = (meta.first, meta.last);
-                let records = encoded.records;
-                let sha256 = hex::encode(sha256);
-                let object = StagedObject { key, offset, length, sha256, content_encoding, records, first, last };
-                build.objects.push(object);
-                Ok(rejects.take(&encoded.rejected, reader)?)
+        let naming = &self.stream.error_store().naming;
+        let (stream, to, error_output_type) = (&*self.stream, Route::Destination, None);
+        let address = Address { stream, to, naming, partition, error_output_type };
+        let Output::Objects(encoder) = &self.output else { return Ok(()) };
+        match build.push_object(address, part, &**encoder, (meta, &at)) {
+            Ok(()) => {
+                build.counts.delivered += at.encoded.records;
+                Ok(rejects.take(&at.encoded.rejected, reader)?)
             }
             Err(too_long) => {
-                build.out.truncate_to(offset)?;
+                build.out.truncate_to(at.offset)?;
                 let failure = Failure::of_partitioning(too_long.to_string());
-                Ok(rejects.take_all(&failure, reader, meta.records)?)
+                Ok(rejects.take_all(failure, reader, meta.records)?)
             }
         }
     }
 
-    fn error_outputs(&mut self, build: &mut Build, gathered: &Gathered) -> Result<(), StageError> {
-        let partition = self.stream.error_store().naming.error_output_prefix.partition(&|_, _| None);
-        let partition = partition.expect("an error output prefix has no partition keys");
-        for kind in ErrorType::ALL {
-            let mut reader = gathered.spool.read(&Group::Errors(kind));
-            for part in 0.. {
-                let Some((meta, encoded)) = build.encode(&mut *self.errors, &mut reader, self.stream.buffering.size)?
-                else {
-                    break;
-                };
-                let EncodedAt { offset, length, sha256, encoded } = encoded;
-                assert_eq!(encoded.records, meta.records, "error lines are never rejected");
-                let id = ObjectId { chunk: build.id, partition: &partition, part, sha256: &sha256 };
-                let parts = KeyParts {
-                    stream: &self.stream,
-                    oldest: meta.oldest,
-                    error_output_type: Some(kind.output_type()),
-                    extension: self.errors.extension(),
-                };
-                let key = object_key(&id, &parts).map_err(io::Error::other)?;
-                build.counts.failed += meta.records;
-                build.objects.push(StagedObject {
-                    key,
-                    offset,
-                    length,
-                    sha256: hex::encode(sha256),
-                    content_encoding: self.errors.content_encoding().map(str::to_owned),
-                    records: meta.records,
-                    first: meta.first,
-                    last: meta.last,
-                });
+    fn requests(
+        &mut self,
+        build: &mut Build,
+        rejects: &mut Rejects,
+        gathered: &mut Gathered,
+    ) -> Result<(), StageError> {
+        let Output::Requests(encoder) = &mut self.output else { return Ok(()) };
+        let kind = ErrorType::of_destination(&self.stream.destination);
+        let groups: Vec<Group> = gathered.spool.groups().cloned().collect();
+        let mut part = 0;
+        for group in groups.iter().filter(|group| matches!(group, Group::Output(_))) {
+            let source = RequestSource::default();
+            let mut records = source.records(gathered.spool.read(group));
+            let records: &mut dyn Iterator<Item = _> = &mut records;
+            let mut records = records.peekable();
+            while records.peek().is_some() {
+                let identity = build.identity(self.log.id(), part, self.clock.now());
+                part += 1;
+                for (unit, code, message) in build.push_request(&mut **encoder, &identity, &source, &mut records)? {
+                    let failure = rejects.hold(Failure::new(kind, &code, message));
+                    rejects.add(unit, &failure);
+                }
+                if rejects.is_large() {
+                    rejects.settle(&self.log, &*self.clock, &mut gathered.spool)?;
+                }
             }
         }
         Ok(())
     }
 
+    /// Every record as it was put, where the backup has them all. They count where they are delivered.
+    fn sources(&mut self, build: &mut Build, gathered: &Gathered) -> Result<(), StageError> {
+        let Some(Backup { records: BackupRecords::All, store }) = &self.stream.backup else { return Ok(()) };
+        let partition = store.naming.prefix.partition(&|_, _| None);
+        let partition = &partition.expect("a backup has no partition keys");
+        let (stream, to, naming, error_output_type) = (&*self.stream, Route::Backup, &store.naming, None);
+        let address = Address { stream, to, naming, partition, error_output_type };
+        build.push_all(address, &mut *self.sources, &mut gathered.spool.read(&Group::Source))?;
+        Ok(())
+    }
+
     /// Puts the manifest behind the objects; a file and its name are synced.
-    fn seal(&self, build: Build, gathered: &Gathered) -> Result<StagedChunk, StageError> {
-        let (chunk, counts) = (build.id.chunk, build.counts);
+    fn seal(&self, mut build: Build, gathered: &Gathered) -> Result<StagedChunk, StageError> {
         let (from, to) = (gathered.from.get(), gathered.to.get());
-        assert_eq!(counts.total(), to - from + 1, "every record of a chunk has exactly one verdict");
-        let destination = crate::send::destination_identity(&self.stream.destination);
-        let mut staged = StagedChunk { chunk, from, to, counts, destination, manifest: None, inline: None };
-        let mut out = build.out;
+        let mut staged = StagedChunk {
+            chunk: build.id.chunk,
+            from,
+            to,
+            counts: build.counts,
+            destination: crate::send::destination_identity(&self.stream.destination),
+            backup: self.stream.backup.as_ref().map(|backup| crate::send::store_identity(&backup.store)),
+            manifest: None,
+            inline: None,
+            verdicts: None,
+        };
+        assert_eq!(staged.counts.total(), to - from + 1, "every record of a chunk has exactly one verdict");
         if build.objects.is_empty() {
-            out.discard()?;
+            build.out.discard()?;
             return Ok(staged);
         }
-        let manifest = Manifest { chunk, from, to, objects: build.objects };
-        let (bytes, sha256) = manifest.encode();
-        staged.manifest = Some(ManifestAt { offset: out.position(), length: bytes.len() as u64, sha256 });
-        out.write_all(&bytes)?;
-        staged.inline = out.seal()?;
+        staged.manifest = Some(build.manifest(from, to)?);
+        staged.inline = build.out.seal()?;
         Ok(staged)
-    }
-}
-
-/// A chunk while it is encoded.
-struct Build {
-    id: ChunkId,
-    out: Packed,
-    objects: Vec<StagedObject>,
-    counts: Counts,
-}
-
-struct EncodedAt {
-    offset: u64,
-    length: u64,
-    sha256: [u8; 32],
-    encoded: Encoded,
-}
-
-impl Build {
-    /// Encodes the next part of a group; `None` if the group has no more records.
-    fn encode(
-        &mut self,
-        encoder: &mut dyn Encoder,
-        reader: &mut SpoolReader,
-        size: u64,
-    ) -> Result<Option<(PartMeta, EncodedAt)>, StageError> {
-        if !reader.has_more() {
-            return Ok(None);
-        }
-        let offset = self.out.position();
-        let mut out = Hashing { out: &mut self.out, digest: Context::new(&SHA256) };
-        let mut part = Part { reader, size, bytes: 0, meta: None };
-        let encoded = encoder.encode(&mut part, &mut out)?;
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(out.digest.finish().as_ref());
-        let length = self.out.position() - offset;
-        Ok(part.meta.map(|meta| (meta, EncodedAt { offset, length, sha256, encoded })))
-    }
-}
-
-struct Hashing<'a> {
-    out: &'a mut Packed,
-    digest: Context,
-}
-
-impl Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-/// What the name of an object needs to know about its records.
-#[derive(Clone, Copy, Debug)]
-struct PartMeta {
-    oldest: Timestamp,
-    first: u64,
-    last: u64,
-    records: u64,
-}
-
-/// The records of the next object of a group: up to its size.
-struct Part<'a> {
-    reader: &'a mut SpoolReader,
-    size: u64,
-    bytes: u64,
-    meta: Option<PartMeta>,
-}
-
-impl Iterator for Part<'_> {
-    type Item = io::Result<Bytes>;
-
-    fn next(&mut self) -> Option<io::Result<Bytes>> {
-        let taken = self.meta.map_or(0, |meta| meta.records);
-        if self.bytes >= self.size || taken >= PART_RECORDS_MAX {
-            return None;
-        }
-        let entry = match self.reader.next()? {
-            Ok(entry) => entry,
-            Err(error) => return Some(Err(error)),
-        };
-        self.bytes += entry.data.len() as u64;
-        let lsn = entry.unit.lsn.get();
-        let meta = self.meta.get_or_insert(PartMeta { oldest: entry.arrived_at, first: lsn, last: lsn, records: 0 });
-        meta.oldest = meta.oldest.min(entry.arrived_at);
-        meta.last = lsn;
-        meta.records += 1;
-        Some(Ok(entry.data))
     }
 }

@@ -17,7 +17,8 @@ pub(crate) struct ShowStatus {
     json: bool,
 }
 
-const NUMBERS: [&str; 8] = ["stored", "delivered", "failed", "dropped", "lost", "expired", "backlog", "objects"];
+const NUMBERS: [&str; 9] =
+    ["stored", "delivered", "failed", "dropped", "lost", "expired", "discarded", "backlog", "objects"];
 
 impl ShowStatus {
     pub(crate) async fn execute(self) -> Result<(), Failure> {

@@ -47,7 +47,17 @@ impl Place {
 
 fn chunk(chunk: u64, from: u64, to: u64) -> StagedChunk {
     let counts = Counts { delivered: to - from, failed: 1, ..Counts::default() };
-    StagedChunk { chunk, from, to, counts, destination: "file:/lake".to_owned(), manifest: None, inline: None }
+    StagedChunk {
+        chunk,
+        from,
+        to,
+        counts,
+        destination: "file:/lake".to_owned(),
+        backup: None,
+        manifest: None,
+        inline: None,
+        verdicts: None,
+    }
 }
 
 #[test]
@@ -123,7 +133,8 @@ fn inline_bytes_survive_reopening_and_snapshots_and_cost_few_segments() {
     drop(journal);
     let state = replay(&ShardLog::open(Place::disk(), &place.journal_dir(), Place::options()).unwrap().0).unwrap();
     let open: Vec<_> = state.as_ref().unwrap().open_chunks().collect();
-    assert_eq!((open.len(), open[0].inline.as_ref(), open[0].has_file()), (1, Some(&inline), false));
+    assert_eq!((open.len(), open[0].inline.as_ref()), (1, Some(&inline)));
+    assert!(open[0].files(Path::new("staged")).is_empty());
 }
 
 #[test]
@@ -131,8 +142,30 @@ fn a_chunk_of_before_bytes_were_inline_has_a_file() {
     let text = r#"{"chunk":1,"from":1,"to":2,"counts":{"delivered":2,"failed":0,"dropped":0},"destination":"file:/lake",
         "manifest":{"offset":10,"length":20,"sha256":"00"}}"#;
     let chunk: StagedChunk = serde_json::from_str(text).unwrap();
-    assert!(chunk.has_file());
-    assert!(!serde_json::to_string(&chunk).unwrap().contains("inline"), "and is written as before");
+    assert_eq!(chunk.files(Path::new("staged")), [PathBuf::from("staged/00000000000000000001.out")]);
+    let written = serde_json::to_string(&chunk).unwrap();
+    assert!(!["inline", "backup", "verdicts"].iter().any(|new| written.contains(new)), "it is written as before");
+}
+
+#[test]
+fn verdicts_move_records_from_delivered_to_failed_once() {
+    let place = Place::new();
+    let journal = place.open(1).unwrap();
+    let manifest = ManifestAt { offset: 0, length: 1, sha256: String::new() };
+    journal.staged(StagedChunk { manifest: Some(manifest.clone()), ..chunk(1, 1, 6) }).unwrap();
+    let verdicts = |refused, expired| Verdicts { refused, expired, manifest: manifest.clone(), inline: None };
+    assert!(journal.verdicts(2, verdicts(1, 0)).is_err(), "it is not staged");
+    assert!(journal.verdicts(1, verdicts(5, 1)).is_err(), "only five were sent");
+    let judged = journal.verdicts(1, verdicts(2, 1)).unwrap();
+    assert_eq!(judged.counts, Counts { delivered: 2, failed: 3, expired: 1, ..Counts::default() });
+    assert!(journal.verdicts(1, verdicts(1, 0)).is_err(), "once");
+    drop(journal);
+    for _ in 0..2 {
+        let journal = place.open(1).unwrap();
+        assert_eq!(journal.snapshot().open_chunks().collect::<Vec<_>>(), [&judged]);
+    }
+    place.open(1).unwrap().done(1).unwrap();
+    assert_eq!(place.open(1).unwrap().snapshot().settled(), judged.counts);
 }
 
 #[test]

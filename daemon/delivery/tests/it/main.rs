@@ -2,8 +2,11 @@
 
 #![cfg(test)]
 
+mod chunks;
 mod crash;
 mod flow;
 mod loss;
+mod requests;
 mod retention;
+mod server;
 mod support;

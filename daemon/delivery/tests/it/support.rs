@@ -73,6 +73,9 @@ impl Place {
         sink: Arc<dyn Sink>,
         transform: Option<Box<dyn Transform>>,
     ) -> Result<Pipeline, StartError> {
+        let backup = self.stream.backup.as_ref();
+        let real: Arc<dyn Disk> = Arc::new(RealDisk::new());
+        let backup = backup.map(|backup| hydrant_sinks::object_sink(&backup.store, real).unwrap());
         Pipeline::start(PipelineParts {
             stream: self.stream.clone(),
             stream_id: StreamId([7; 16]),
@@ -83,6 +86,7 @@ impl Place {
             journal_options: options(),
             transform,
             sink,
+            backup,
             cpu: CpuPool::new(2).unwrap(),
         })
     }
@@ -97,7 +101,9 @@ impl Place {
         let (log, _) = ShardLog::open(Arc::clone(&disk), &self.log_dir(), options).unwrap();
         let pipeline = self.start(disk, &log, self.file_sink(), transform).unwrap();
         pipeline.drain(GRACE).await.unwrap();
+        pipeline.reconcile();
         let status = pipeline.status();
+        assert!(!status.accounting_mismatch, "{status:?}");
         log.close().unwrap();
         status
     }
