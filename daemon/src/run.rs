@@ -116,7 +116,7 @@ impl Daemon {
 }
 
 /// Only the data directory itself can be adopted: the name is asked for so that the flag, left in a unit, adopts nothing else.
-fn open_store(dir: &Path, adopt: Option<&Path>) -> Result<Store, Failure> {
+pub(crate) fn open_store(dir: &Path, adopt: Option<&Path>) -> Result<Store, Failure> {
     if let Some(named) = adopt.filter(|named| !is_same(named, dir)) {
         let text = format!("`--adopt {}` is not the data directory, which is `{}`", named.display(), dir.display());
         return Err(

@@ -24,7 +24,7 @@ ACCOUNT = "123456789012"
 LONG = os.environ.get("HYDRANT_LONG") == "1"
 
 # Every place where a unit may be; `stored` is their sum at any moment.
-PLACES = ("delivered", "failed", "dropped", "lost", "expired", "backlog")
+PLACES = ("delivered", "failed", "dropped", "lost", "expired", "discarded", "backlog")
 
 
 def seed():
@@ -167,6 +167,7 @@ class Daemon:
         counters = found[0]
         parts = {place: counters.get(place, 0) for place in PLACES}
         assert counters["stored"] == sum(parts.values()), f"stored is not the sum: {counters}"
+        assert not counters["accounting_mismatch"], self.log_tail()
         return {"stored": counters["stored"], **parts}
 
     def wait_drained(self, stream, seconds=120):

@@ -35,7 +35,7 @@ def parquet_stream(name, destination):
 def check_counters(counters, sent, rows, dropped, failed):
     assert counters == {
         "stored": sent, "delivered": rows, "dropped": dropped, "failed": failed,
-        "lost": 0, "expired": 0, "backlog": 0,
+        "lost": 0, "expired": 0, "discarded": 0, "backlog": 0,
     }  # fmt: skip
 
 

@@ -179,7 +179,7 @@ fn verdict(looked: &[Looked]) -> Result<(), Failure> {
         .hint("restore the data directory from a backup, or start once with `--accept-loss NAME`; what can be read, `hydrant log dump` prints"))
 }
 
-fn rfc3339(at: Timestamp) -> String {
+pub(super) fn rfc3339(at: Timestamp) -> String {
     i64::try_from(at.as_millis())
         .ok()
         .and_then(DateTime::from_timestamp_millis)

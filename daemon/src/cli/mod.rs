@@ -1,6 +1,7 @@
 //! What people type. One file per command.
 
 mod check;
+mod chunk;
 mod demo;
 mod init;
 mod log;
@@ -43,6 +44,9 @@ enum Command {
     Replay(replay::Replay),
     /// Show every delivery stream: what is stored, delivered, failed, waiting
     Status(status::ShowStatus),
+    /// Decide about chunks that can never be delivered; the daemon must be stopped
+    #[command(subcommand)]
+    Chunk(chunk::Chunk),
     /// Look into the logs of a data directory, beside a daemon or without one; changes nothing
     #[command(subcommand)]
     Log(log::Log),
@@ -77,6 +81,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Put(command) => runtime()?.block_on(command.execute()),
         Command::Replay(command) => runtime()?.block_on(command.execute()),
         Command::Status(command) => runtime()?.block_on(command.execute()),
+        Command::Chunk(command) => runtime()?.block_on(command.execute()),
         Command::Log(command) => command.execute(),
     }
 }
@@ -89,27 +94,7 @@ impl ConfigFile {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        self.refuse_unavailable(&loaded.config)?;
         Ok(loaded.config)
-    }
-
-    /// What the configuration can say and delivery cannot do yet.
-    fn refuse_unavailable(&self, config: &hydrant_config::Config) -> Result<(), Failure> {
-        let refused = config.delivery_streams.iter().filter_map(|stream| {
-            let what = match (&stream.destination, &stream.backup) {
-                (hydrant_config::Destination::Objects(_), None) => return None,
-                (hydrant_config::Destination::Objects(_), Some(_)) => "backup".to_owned(),
-                (destination, _) => format!("destination.{}", destination.kind()),
-            };
-            let file = self.path.display();
-            let name = &stream.name;
-            Some(format!("config error: {file}: `{what}` of delivery stream `{name}` is not available yet\n"))
-        });
-        let refused: String = refused.collect();
-        if refused.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::new(Exit::Config, format!("{refused}nothing was started")))
     }
 }
 
