@@ -135,6 +135,8 @@ impl Key {
 const COUNT: KeyKind = KeyKind::Count { min: 1, max: 1_000_000_000 };
 const RATE: KeyKind = KeyKind::Rate { min: 1 << 10, max: 1024 * GIB };
 const ADDRESS: KeyKind = KeyKind::Text("an IP address and a port");
+const ACTIONS_MEANING: &str = "Operations such as `firehose:PutRecord*` or `kinesis:*`.";
+const RESOURCES_MEANING: &str = "`delivery_stream/NAME`, `stream/NAME` or ARNs, with `*` and `?`; operations on no stream in particular, such as the lists, are on `*`.";
 const COLUMNS: KeyKind = KeyKind::Map("column name to type");
 const COLUMN_TYPES: &str = "Lower-case names in order; types `boolean`, `tinyint`, `smallint`, `int`, `bigint`, `float`, `double`, `string`, `binary`, `date`, `timestamp`, `decimal(p,s)`.";
 const PLUGIN_PATH: &str = "The WASM file.";
@@ -185,6 +187,13 @@ pub(crate) static KEYS: &[Key] = &[
     key("credentials", KeyKind::List, "none", "Who may call the API. Without this section any well-formed signature is accepted, on loopback only."),
     key("credentials[].access_key_id", KeyKind::Text("1 to 128 letters, digits and `_`"), "", "The key id that the client signs with.").required(),
     key("credentials[].secret_access_key", KeyKind::Secret, "", "The secret of that key id.").required(),
+    key("credentials[].session_token", KeyKind::Secret, "none", "For clients that sign with temporary credentials: they must send this token."),
+    key("credentials[].allow", KeyKind::List, "everything", "What the credential may do; nothing else once it is given. What it may not do is an AccessDeniedException."),
+    key("credentials[].allow[].actions", KeyKind::List, "all", ACTIONS_MEANING),
+    key("credentials[].allow[].resources", KeyKind::List, "all", RESOURCES_MEANING),
+    key("credentials[].deny", KeyKind::List, "nothing", "What it may not do, whatever `allow` says."),
+    key("credentials[].deny[].actions", KeyKind::List, "all", ACTIONS_MEANING),
+    key("credentials[].deny[].resources", KeyKind::List, "all", RESOURCES_MEANING),
     key("s3", KeyKind::Section, "", "Inherited by every S3 destination and by delivery streams made through the API."),
     key("s3.endpoint", ENDPOINT, "AWS", "An S3-compatible store."),
     key("s3.region", REGION, "us-east-1", "The region that requests are signed for."),
@@ -319,7 +328,6 @@ pub(crate) static KEYS: &[Key] = &[
 static NOT_YET: &[&str] = &[
     "secrets",
     "admin.tls",
-    "credentials[].allow",
     "s3.profile",
     "delivery_streams[].from_stream",
     "delivery_streams[].backlog_max",

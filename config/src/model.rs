@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::destination::{Backup, Destination, S3Connection};
-use crate::{DataStream, JqKeys, KinesisLimits, Prefix, Secret};
+use crate::{DataStream, JqKeys, KinesisLimits, Policy, Prefix, Secret};
 
 /// One valid YAML file. Only [`crate::load`] makes one.
 #[derive(Clone, Debug)]
@@ -62,6 +62,18 @@ pub struct TlsFiles {
 pub struct Credential {
     pub access_key_id: String,
     pub secret_access_key: Secret,
+    /// Every request must carry it, as those of temporary credentials do.
+    pub session_token: Option<Secret>,
+    pub policy: Policy,
+}
+
+impl Credential {
+    /// One that may do everything.
+    #[must_use]
+    pub fn new(access_key_id: &str, secret_access_key: Secret) -> Credential {
+        let access_key_id = access_key_id.to_owned();
+        Credential { access_key_id, secret_access_key, session_token: None, policy: Policy::default() }
+    }
 }
 
 /// A delivery stream whose parts fit together. [`DeliveryStream::new`] is the only way to one, for YAML and for the API.

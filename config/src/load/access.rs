@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::model::{Credential, TlsFiles};
+use crate::policy::{Pattern, Policy, Statement, parse_action, parse_resource};
 use crate::problem::At;
-use crate::raw::{Fields, Reader};
+use crate::raw::{Fields, Reader, Value};
+
+const ACTION: &str = "an operation such as `firehose:PutRecord`, `*` standing for any text";
+const RESOURCE: &str = "`delivery_stream/NAME`, `stream/NAME` or an ARN, `*` standing for any text";
 
 /// An address to listen on and where it was written.
 pub(super) struct Listen {
@@ -83,13 +87,52 @@ pub(super) fn credentials(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<
             if valid { Ok(text.to_owned()) } else { Err("for a variable write `${NAME}`".to_owned()) }
         });
         let secret = fields.secret(reader, "secret_access_key");
+        let session_token = fields.secret(reader, "session_token");
+        let policy = policy(&fields, reader);
         let (Some(access_key_id), Some(secret_access_key)) = (id, secret) else { continue };
         if credentials.iter().any(|other| other.access_key_id == access_key_id) {
             reader.problem(&item, format!("the key id `{access_key_id}` stands twice"), "remove one of them");
         }
-        credentials.push(Credential { access_key_id, secret_access_key });
+        credentials.push(Credential { access_key_id, secret_access_key, session_token, policy });
     }
     Some(credentials)
+}
+
+fn policy(credential: &Fields<'_>, reader: &mut Reader<'_>) -> Policy {
+    let allow = credential.take(reader, "allow").map(|list| statements(&list, reader));
+    let deny = credential.take(reader, "deny").map(|list| statements(&list, reader));
+    Policy { allow, deny: deny.unwrap_or_default() }
+}
+
+fn statements(list: &Value<'_>, reader: &mut Reader<'_>) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    for item in list.items(reader) {
+        let Some(fields) = item.fields(reader) else { continue };
+        let actions = patterns(&fields, reader, ("actions", parse_action));
+        let resources = patterns(&fields, reader, ("resources", parse_resource));
+        statements.push(Statement { actions, resources });
+    }
+    statements
+}
+
+type Parse = fn(&str) -> Result<Pattern, String>;
+
+/// Everything, if the list is absent; an empty one is a mistake.
+fn patterns(fields: &Fields<'_>, reader: &mut Reader<'_>, (name, parse): (&str, Parse)) -> Vec<Pattern> {
+    let Some(list) = fields.take(reader, name) else { return vec![Pattern::new("*")] };
+    let items = list.items(reader);
+    if items.is_empty() {
+        reader.problem(&list, "must name at least one, got none", format!("without `{name}` the statement covers all"));
+    }
+    let mut patterns = Vec::new();
+    for item in items {
+        let Some(text) = item.text(reader) else { continue };
+        match parse(&text) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(hint) => item.refuse(reader, if name == "actions" { ACTION } else { RESOURCE }, hint),
+        }
+    }
+    patterns
 }
 
 /// Without credentials the API must not be reachable from elsewhere.

@@ -53,6 +53,9 @@ admin: { listen: "[::1]:4568" }
 credentials:
   - access_key_id: AKIAEXAMPLE
     secret_access_key: env:SECRET
+    session_token: env:TOKEN
+    allow: [{ actions: ["firehose:Put*"], resources: ["delivery_stream/access-*"] }]
+    deny: [{ actions: ["*"], resources: ["arn:aws:firehose:*:*:deliverystream/access-2"] }]
 s3:
   endpoint: http://127.0.0.1:9000
   region: eu-central-1

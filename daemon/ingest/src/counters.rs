@@ -19,10 +19,12 @@ pub enum Refusal {
     /// The log is poisoned or closed.
     LogFailed,
     Internal,
+    /// A policy does not allow it.
+    Denied,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 12] = [
+    pub const ALL: [Refusal; 13] = [
         Refusal::Authentication,
         Refusal::Malformed,
         Refusal::Invalid,
@@ -35,6 +37,7 @@ impl Refusal {
         Refusal::DiskFull,
         Refusal::LogFailed,
         Refusal::Internal,
+        Refusal::Denied,
     ];
 
     #[must_use]
@@ -52,6 +55,7 @@ impl Refusal {
             Refusal::DiskFull => "disk_full",
             Refusal::LogFailed => "log_failed",
             Refusal::Internal => "internal",
+            Refusal::Denied => "denied",
         }
     }
 }

@@ -105,6 +105,11 @@ impl ApiError {
         )
     }
 
+    /// The caller is known, and its policy does not allow this.
+    pub fn access_denied(message: impl Into<String>) -> ApiError {
+        ApiError::new("AccessDeniedException", StatusCode::BAD_REQUEST, Refusal::Denied, message)
+    }
+
     fn authentication(code: &'static str, message: impl Into<String>) -> ApiError {
         ApiError::new(code, StatusCode::BAD_REQUEST, Refusal::Authentication, message)
     }

@@ -1,25 +1,28 @@
-//! One request, from a complete body to the text of its answer. The order of checks is the one AWS's front end has:
-//! content type, JSON, target, authentication, types, constraints, and only then what is asked.
+//! One request, from a complete body to its answer. The order of checks is the one AWS's front end has:
+//! content type, JSON or CBOR, target, authentication, types, constraints, and only then what is asked.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 use hydrant_shardlog::Clock;
-use serde::de::IgnoredAny;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::access::{self, Called};
 use crate::answer::Answer;
 use crate::firehose::{self, Mappings, Operation, Put};
 use crate::kinesis::{self, Kinesis};
 use crate::sigv4::Caller;
+use crate::wire::{self, Wire};
 use crate::{ApiError, Auth, ControlPlane, Counters, Registry};
 
 /// A request that is not a well-formed put is held as a tree of values, which needs many times its bytes.
 const TREE_BYTES_MAX: usize = 1 << 20;
-const TREE_FACTOR: usize = 16;
+
+const UNREADABLE: &str = "a member has a type that cannot be converted, or stands twice";
 
 /// Everything that operations work on.
 #[derive(Debug)]
@@ -33,93 +36,105 @@ pub(crate) struct Operations {
     pub(crate) budget: Arc<Semaphore>,
 }
 
+/// `wire` is what the content type says. What becomes known of the call on the way is noted in `called`.
 pub(crate) async fn answer(
-    head: &Parts,
+    (head, wire): (&Parts, Option<Wire>),
     body: &Bytes,
-    auth: &Auth,
-    operations: &Arc<Operations>,
+    called: &mut Called,
+    (auth, operations): (&Auth, &Arc<Operations>),
 ) -> Result<Answer, ApiError> {
-    check_content(head, body)?;
+    let wire = check_content(head, wire, body)?;
     if let Some(operation) = target_text(head).strip_prefix(kinesis::TARGET) {
-        return kinesis(kinesis::Operation::parse(operation), head, body, (auth, operations)).await;
+        return kinesis(operation, (head, wire), (body, called), (auth, operations)).await;
     }
-    let target = target(head);
+    if wire == Wire::Cbor {
+        return Err(unknown_content(head));
+    }
+    let name = target_text(head).strip_prefix(firehose::TARGET).unwrap_or_default();
+    let target = Operation::parse(name);
     let put = match target {
         Some(Operation::Put { batch }) => Put::parse(batch, body),
         _ => None,
     };
     if put.is_none() {
-        check_object(body)?;
+        wire.check_object(body)?;
     }
     let operation = target.ok_or_else(|| ApiError::unknown_operation(StatusCode::BAD_REQUEST, unknown_text(head)))?;
     let caller = auth.verify(head, body, "firehose", operations.clock.now())?;
-    match (operation, put) {
-        (_, Some(put)) => put.run(&caller.region, operations).await.map(Answer::Json),
-        (Operation::Put { batch }, None) => put_again(batch, body, &caller, operations).await.map(Answer::Json),
-        (Operation::Unbuilt(name), None) => Err(firehose::unsupported(name)),
-        (operation, None) => {
-            control(operation, body, caller, operations).await.map(|answer| Answer::Json(answer.to_string()))
-        }
+    let account = &operations.mappings.account;
+    let mut authorize = |stream: Option<&str>| {
+        let resources = access::of_firehose(name, stream, &caller.region, account);
+        called.authorize(&caller, account, ("firehose", name), resources)
+    };
+    if let Some(put) = put {
+        authorize(put.name())?;
+        return put.run(&caller.region, operations).await.map(Answer::Json);
+    }
+    let (value, _permit) = tree(body, wire, &operations.budget)?;
+    authorize(value["DeliveryStreamName"].as_str())?;
+    match operation {
+        Operation::Put { batch } => put_again(batch, value, &caller, operations).await.map(Answer::Json),
+        Operation::Unbuilt(name) => Err(firehose::unsupported(name)),
+        operation => control(operation, value, caller, operations).await.map(|answer| Answer::Json(answer.to_string())),
     }
 }
 
 /// The same in the same order, for Kinesis.
 async fn kinesis(
-    target: Option<kinesis::Operation>,
-    head: &Parts,
-    body: &Bytes,
+    name: &str,
+    (head, wire): (&Parts, Wire),
+    (body, called): (&Bytes, &mut Called),
     (auth, operations): (&Auth, &Arc<Operations>),
 ) -> Result<Answer, ApiError> {
+    let target = kinesis::Operation::parse(name);
     let put = match target {
-        Some(kinesis::Operation::Put { .. }) => kinesis::Put::parse(body),
+        Some(kinesis::Operation::Put { .. }) => kinesis::Put::parse(body, wire),
         _ => None,
     };
     if put.is_none() {
-        check_object(body)?;
+        wire.check_object(body)?;
     }
     let operation = target.ok_or_else(|| ApiError::unknown_operation(StatusCode::BAD_REQUEST, unknown_text(head)))?;
-    let region = auth.verify(head, body, "kinesis", operations.clock.now())?.region;
-    let request = |body| kinesis::Request { body, region, operations: Arc::clone(operations) };
-    match (operation, put) {
-        (kinesis::Operation::Put { batch }, Some(put)) => put.run(batch, &request(Value::Null)).await.map(Answer::Json),
-        (kinesis::Operation::Put { batch }, None) => {
-            let text = {
-                let (value, _permit) = tree(body, &operations.budget)?;
-                kinesis::mistyped(&value)?
-            };
-            let put = kinesis::Put::parse(&text);
-            let put =
-                put.ok_or_else(|| ApiError::serialization("a member has a JSON type that cannot be converted"))?;
-            put.run(batch, &request(Value::Null)).await.map(Answer::Json)
-        }
-        (operation, _) => {
-            let (value, _permit) = tree(body, &operations.budget)?;
-            kinesis::run(operation, request(value)).await
-        }
+    let caller = auth.verify(head, body, "kinesis", operations.clock.now())?;
+    let account = &operations.mappings.account;
+    let region = caller.region.clone();
+    let (here, streams) = ((caller.region.as_str(), account), operations.kinesis.streams.as_ref());
+    let request = |body| kinesis::Request { body, region, wire, operations: Arc::clone(operations) };
+    if let (kinesis::Operation::Put { batch }, Some(put)) = (operation, put) {
+        let resources = access::of_put(put.stream(), here, streams);
+        called.authorize(&caller, account, ("kinesis", name), resources)?;
+        return put.run(batch, &request(Value::Null)).await.map(Answer::Json);
     }
+    let (value, _permit) = tree(body, wire, &operations.budget)?;
+    let resources = access::of_kinesis(name, &value, here, streams);
+    called.authorize(&caller, account, ("kinesis", name), resources)?;
+    let kinesis::Operation::Put { batch } = operation else {
+        return kinesis::run(operation, request(value)).await;
+    };
+    let text = kinesis::mistyped(&value)?;
+    // The tree has blobs as base64, and a text of CBOR must not be taken for one.
+    let put = if wire == Wire::Cbor { None } else { kinesis::Put::parse(&text, wire) };
+    let put = put.ok_or_else(|| ApiError::serialization(UNREADABLE))?;
+    put.run(batch, &request(Value::Null)).await.map(Answer::Json)
 }
 
 /// A put that the fast way did not understand: either a member has a wrong type, or one is there twice.
-async fn put_again(batch: bool, body: &[u8], caller: &Caller, operations: &Operations) -> Result<String, ApiError> {
-    let text = {
-        let (value, _permit) = tree(body, &operations.budget)?;
-        firehose::mistyped(batch, &value)?
-    };
+async fn put_again(batch: bool, value: Value, caller: &Caller, operations: &Operations) -> Result<String, ApiError> {
+    let text = firehose::mistyped(batch, &value)?;
+    drop(value);
     let put = Put::parse(batch, &text);
-    let put = put.ok_or_else(|| ApiError::serialization("a member has a JSON type that cannot be converted"))?;
+    let put = put.ok_or_else(|| ApiError::serialization(UNREADABLE))?;
     put.run(&caller.region, operations).await
 }
 
 /// Runs to its end in a task of its own, so that a client that goes away leaves nothing half done.
 async fn control(
     operation: Operation,
-    body: &[u8],
+    value: Value,
     caller: Caller,
     operations: &Arc<Operations>,
 ) -> Result<Value, ApiError> {
-    let (value, _permit) = tree(body, &operations.budget)?;
-    let Caller { region, access_key_id } = caller;
-    tracing::debug!(?operation, region, access_key_id, "control plane call");
+    let region = caller.region;
     let running = match operation {
         Operation::Describe => return firehose::describe(&value, &region, operations),
         Operation::List => return firehose::list(&value, &region, operations),
@@ -129,44 +144,37 @@ async fn control(
     running.await.unwrap_or_else(|_| Err(ApiError::internal("the operation failed; see the daemon's log")))
 }
 
-fn tree<'a>(body: &[u8], budget: &'a Semaphore) -> Result<(Value, tokio::sync::SemaphorePermit<'a>), ApiError> {
+fn tree<'a>(body: &[u8], wire: Wire, budget: &'a Semaphore) -> Result<(Value, SemaphorePermit<'a>), ApiError> {
     if body.len() > TREE_BYTES_MAX {
         return Err(ApiError::serialization(format!(
             "the request is larger than {TREE_BYTES_MAX} bytes and is no well-formed put"
         )));
     }
-    let cost = u32::try_from(body.len() * TREE_FACTOR).unwrap_or(u32::MAX);
+    let cost = u32::try_from(body.len() * wire.tree_factor()).unwrap_or(u32::MAX);
     let permit = budget.try_acquire_many(cost).map_err(|_| ApiError::slow_down())?;
-    let value = serde_json::from_slice(body).map_err(|error| ApiError::serialization(error.to_string()))?;
-    Ok((value, permit))
+    Ok((wire.value(body)?, permit))
 }
 
-fn check_content(head: &Parts, body: &[u8]) -> Result<(), ApiError> {
+fn check_content(head: &Parts, wire: Option<Wire>, body: &[u8]) -> Result<Wire, ApiError> {
     if body.is_empty() {
         return Err(ApiError::serialization("the request has no body"));
     }
-    let header = |name| head.headers.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap_or_default());
-    let kind = header(http::header::CONTENT_TYPE).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !["application/x-amz-json-1.1", "application/json"].iter().any(|known| kind.eq_ignore_ascii_case(known)) {
-        let text = format!("the content type must be application/x-amz-json-1.1, got `{kind}`");
-        return Err(ApiError::unknown_operation(StatusCode::NOT_FOUND, text));
-    }
-    match header(http::header::CONTENT_ENCODING) {
-        None | Some("identity") => Ok(()),
+    let wire = wire.ok_or_else(|| unknown_content(head))?;
+    let coding = head.headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or_default());
+    match coding {
+        None | Some("identity") => Ok(wire),
         Some(other) => Err(ApiError::serialization(format!("the content encoding `{other}` is not supported"))),
     }
 }
 
-/// Costs no memory, so it may be done for anybody.
-fn check_object(body: &[u8]) -> Result<(), ApiError> {
-    serde_json::from_slice::<IgnoredAny>(body).map_err(|error| ApiError::serialization(error.to_string()))?;
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first == Some(&b'{') { Ok(()) } else { Err(ApiError::serialization("the request must be a JSON object")) }
-}
-
-fn target(head: &Parts) -> Option<Operation> {
-    Operation::parse(target_text(head).strip_prefix(firehose::TARGET)?)
+fn unknown_content(head: &Parts) -> ApiError {
+    let text = format!(
+        "the content type must be {}, or {} for Kinesis, got `{}`",
+        Wire::AmzJson.media_type(),
+        Wire::Cbor.media_type(),
+        wire::content_type(head)
+    );
+    ApiError::unknown_operation(StatusCode::NOT_FOUND, text)
 }
 
 pub(crate) fn target_text(head: &Parts) -> &str {

@@ -16,6 +16,49 @@ use crate::shape::Violations;
 #[serde(transparent)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
+/// Data: base64 in JSON, and bytes as they are in CBOR.
+#[derive(Debug)]
+pub(crate) enum Blob<'a> {
+    Base64(Cow<'a, str>),
+    Plain(Cow<'a, [u8]>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Blob<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Base64;
+        impl<'de> Visitor<'de> for Base64 {
+            type Value = Blob<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("base64")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Blob<'de>, E> {
+                Ok(Blob::Base64(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Blob<'de>, E> {
+                Ok(Blob::Base64(Cow::Owned(text.to_owned())))
+            }
+        }
+        struct Plain;
+        impl<'de> Visitor<'de> for Plain {
+            type Value = Blob<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a byte string")
+            }
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Blob<'de>, E> {
+                Ok(Blob::Plain(Cow::Borrowed(bytes)))
+            }
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Blob<'de>, E> {
+                Ok(Blob::Plain(Cow::Owned(bytes)))
+            }
+        }
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(Base64)
+        } else {
+            deserializer.deserialize_bytes(Plain)
+        }
+    }
+}
+
 /// The first members of a list, one more than `MAX` at most, and how many there are.
 #[derive(Debug)]
 pub(crate) struct Listed<T, const MAX: usize> {
@@ -50,7 +93,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Listed<T, 
     }
 }
 
-/// Base64 into one buffer; the records are slices of it.
+/// Data of many records in one buffer; the records are slices of it.
 #[derive(Debug)]
 pub(crate) struct Blobs {
     buffer: Vec<u8>,
@@ -59,24 +102,28 @@ pub(crate) struct Blobs {
 
 impl Blobs {
     /// With room for the data of these.
-    pub(crate) fn for_texts<'r>(texts: impl Iterator<Item = Option<&'r Text<'r>>>) -> Blobs {
+    pub(crate) fn for_data<'r>(blobs: impl Iterator<Item = Option<&'r Blob<'r>>>) -> Blobs {
         let (mut bytes, mut count) = (0, 0);
-        for text in texts {
-            bytes += text.map_or(0, |text| text.0.len());
+        for blob in blobs {
+            bytes += match blob {
+                Some(Blob::Base64(text)) => text.len() / 4 * 3 + 3,
+                Some(Blob::Plain(data)) => data.len(),
+                None => 0,
+            };
             count += 1;
         }
-        Blobs { buffer: Vec::with_capacity(bytes / 4 * 3 + 3), ends: Vec::with_capacity(count) }
+        Blobs { buffer: Vec::with_capacity(bytes), ends: Vec::with_capacity(count) }
     }
 
     /// Decodes one; that it is missing or longer than `most` is a violation.
     pub(crate) fn push(
         &mut self,
-        text: Option<&Text<'_>>,
+        blob: Option<&Blob<'_>>,
         most: usize,
         at: impl Fn() -> String,
         to: &mut Violations,
     ) -> Result<(), ApiError> {
-        match self.append(text)? {
+        match self.append(blob)? {
             None => to.missing(&at()),
             Some(length) if length > most => too_long(length, most, &at(), to),
             Some(_) => {}
@@ -92,11 +139,16 @@ impl Blobs {
     }
 
     /// The length of the data, `None` if there is none.
-    fn append(&mut self, text: Option<&Text<'_>>) -> Result<Option<usize>, ApiError> {
-        let Some(text) = text else { return Ok(None) };
+    fn append(&mut self, blob: Option<&Blob<'_>>) -> Result<Option<usize>, ApiError> {
+        let Some(blob) = blob else { return Ok(None) };
         let start = self.buffer.len();
-        if base64_simd::STANDARD.decode_append(text.0.as_bytes(), &mut self.buffer).is_err() {
-            return Err(ApiError::serialization(not_base64(&text.0)));
+        match blob {
+            Blob::Plain(data) => self.buffer.extend_from_slice(data),
+            Blob::Base64(text) => {
+                if base64_simd::STANDARD.decode_append(text.as_bytes(), &mut self.buffer).is_err() {
+                    return Err(ApiError::serialization(not_base64(text)));
+                }
+            }
         }
         self.ends.push(self.buffer.len());
         Ok(Some(self.buffer.len() - start))

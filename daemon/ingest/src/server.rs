@@ -2,8 +2,10 @@
 //!
 //! Bodies are paid for from the memory budget as they arrive; what it cannot pay for is answered with 503.
 
+mod audit;
 mod body;
 mod connection;
+mod cors;
 mod reply;
 mod sniff;
 mod tls;
@@ -13,21 +15,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version};
 use hydrant_shardlog::Clock;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::access::Called;
 use crate::firehose::Mappings;
 use crate::request::{self, Operations};
-use crate::{ApiError, Auth, ControlPlane, Counters, Kinesis, Registry, kinesis};
+use crate::wire::Wire;
+use crate::{Auth, ControlPlane, Counters, Kinesis, Registry, kinesis};
 
+use audit::{Audit, RefusalLog};
 use reply::ReplyBody;
 pub use tls::{Tls, TlsError};
 
@@ -106,6 +111,7 @@ struct Shared {
     limits: Limits,
     tls: Option<Arc<Tls>>,
     refusals: RefusalLog,
+    audit: Audit,
 }
 
 impl Server {
@@ -113,7 +119,14 @@ impl Server {
         let listener = TcpListener::bind(addr).await?;
         let Front { registry, auth, control, kinesis, mappings, clock, counters, budget, limits, tls } = front;
         let operations = Arc::new(Operations { registry, control, kinesis, mappings, clock, counters, budget });
-        let shared = Arc::new(Shared { auth, operations, limits, tls, refusals: RefusalLog::default() });
+        let shared = Arc::new(Shared {
+            auth,
+            operations,
+            limits,
+            tls,
+            refusals: RefusalLog::default(),
+            audit: Audit::default(),
+        });
         Ok(Server { local_addr: listener.local_addr()?, listener, shared })
     }
 
@@ -170,49 +183,59 @@ async fn renew(tls: Option<Arc<Tls>>) {
     }
 }
 
-/// The answer to one request; `stopping` ends one that would go on.
+/// The response to one request; `stopping` ends one that would go on.
 async fn respond(
     shared: &Shared,
     peer: SocketAddr,
     request: Request<Incoming>,
     stopping: watch::Receiver<bool>,
 ) -> Response<ReplyBody> {
+    let (head, body) = request.into_parts();
+    let for_pages = matches!(shared.auth, Auth::Keys(_));
+    let mut response = if for_pages && cors::is_preflight(&head) {
+        reply::empty()
+    } else {
+        answer(shared, peer, (&head, body), stopping).await
+    };
+    if for_pages {
+        response.headers_mut().extend(cors::headers(&head));
+    }
+    // Something in front of this server may have gone by a length that hyper ignored; what it took for the rest of this body
+    // must not become a request.
+    if head.headers.contains_key(TRANSFER_ENCODING) && head.version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn answer(
+    shared: &Shared,
+    peer: SocketAddr,
+    (head, body): (&Parts, Incoming),
+    stopping: watch::Receiver<bool>,
+) -> Response<ReplyBody> {
     let Operations { counters, budget, clock, .. } = shared.operations.as_ref();
     counters.count_request();
-    let (head, body) = request.into_parts();
-    let outcome = match body::read(&head, body, (shared.limits, budget)).await {
+    let wire = Wire::of(head);
+    let mut called = Called::default();
+    let outcome = match body::read(head, body, (shared.limits, budget)).await {
         // The permit lasts until the answer is known: the log holds the records until then.
-        Ok((body, _permit)) => request::answer(&head, &body, &shared.auth, &shared.operations).await,
+        Ok((body, _permit)) => {
+            let with = (&shared.auth, &shared.operations);
+            request::answer((head, wire), &body, &mut called, with).await
+        }
         Err(error) => Err(error),
     };
+    shared.refusals.note(outcome.as_ref().err(), peer, clock.as_ref());
+    shared.audit.note(&called, outcome.as_ref().err(), (head, peer), clock.as_ref());
     match outcome {
         Ok(answer) => {
             counters.count_answered();
-            reply::answer(answer, stopping)
+            reply::answer(answer, wire.unwrap_or_default(), stopping)
         }
         Err(error) => {
             counters.count_refused(error.reason);
-            shared.refusals.note(&error, peer, clock.as_ref());
-            reply::refusal(&error, head.version)
+            reply::refusal(&error, wire.unwrap_or_default(), head.version)
         }
-    }
-}
-
-/// At most one line a second, however many refusals there are.
-#[derive(Debug, Default)]
-struct RefusalLog {
-    second: AtomicU64,
-    unlogged: AtomicU64,
-}
-
-impl RefusalLog {
-    fn note(&self, error: &ApiError, peer: SocketAddr, clock: &dyn Clock) {
-        let now = clock.now().as_millis() / 1000;
-        if self.second.swap(now, Ordering::Relaxed) == now {
-            self.unlogged.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let others = self.unlogged.swap(0, Ordering::Relaxed);
-        tracing::warn!(code = error.code, reason = error.reason.as_str(), %peer, others, "refused: {}", error.message);
     }
 }

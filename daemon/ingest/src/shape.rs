@@ -7,6 +7,8 @@ use crate::ApiError;
 
 /// The front end stops counting here.
 const VIOLATIONS_MAX: usize = 10;
+/// Of a value in an error, so that no answer and no line of a log is as long as what a client sent.
+const SHOWN_CHARS_MAX: usize = 1000;
 
 /// One structure of a request, with the path that errors name.
 #[derive(Clone, Debug)]
@@ -87,7 +89,9 @@ impl<'a> Shape<'a> {
 impl Violations {
     pub(crate) fn push(&mut self, value: &str, at: &str, constraint: &str) {
         if self.0.len() < VIOLATIONS_MAX {
-            self.0.push(format!("Value '{value}' at '{at}' failed to satisfy constraint: {constraint}"));
+            let end = value.char_indices().nth(SHOWN_CHARS_MAX).map(|(end, _)| end);
+            let (value, more) = end.map_or((value, ""), |end| (&value[..end], "…"));
+            self.0.push(format!("Value '{value}{more}' at '{at}' failed to satisfy constraint: {constraint}"));
         }
     }
 
@@ -208,6 +212,10 @@ mod tests {
              greater than or equal to 1; Value '' at 'name' failed to satisfy constraint: Member must have length \
              greater than or equal to 1"
         );
+        let mut long = Violations::default();
+        long.length("name", &"é".repeat(5000), 1..=64);
+        let text = long.finish().unwrap_err().message;
+        assert!(text.contains("é…' at 'name'") && text.len() < 2200, "{text}");
         let mut many = Violations::default();
         (0..20).for_each(|_| many.missing("x"));
         assert!(many.finish().unwrap_err().message.starts_with("10 validation errors detected: "));

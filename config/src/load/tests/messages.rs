@@ -103,6 +103,25 @@ fn unknown_keys_get_the_nearest_known_key() {
 }
 
 #[test]
+fn what_a_credential_may_do_is_what_there_is() {
+    let text = "
+credentials:
+  - access_key_id: A
+    secret_access_key: env:S
+    allow: [{ actions: [firehose:PutRecrod], resources: [access-1] }, { actions: [] }]
+";
+    insta::assert_snapshot!(problems_in(text, &Environment::of([("S", "s")])), @"
+    config error: hydrant.yaml:5:25: credentials[0].allow[0].actions[0]: must be an operation such as `firehose:PutRecord`, `*` standing for any text, got `firehose:PutRecrod`
+      hint: no operation is called so; the nearest is `firehose:PutRecord`
+    config error: hydrant.yaml:5:58: credentials[0].allow[0].resources[0]: must be `delivery_stream/NAME`, `stream/NAME` or an ARN, `*` standing for any text, got `access-1`
+      hint: for every delivery stream write `delivery_stream/*`
+    config error: hydrant.yaml:5:82: credentials[0].allow[1].actions: must name at least one, got none
+      hint: without `actions` the statement covers all
+    3 problems; nothing was started
+    ");
+}
+
+#[test]
 fn tls_needs_both_files_and_both_must_be_there() {
     insta::assert_snapshot!(problems("api: { tls: { certificate: nowhere.pem } }"), @"
     config error: hydrant.yaml:1:13: api.tls.key: is missing

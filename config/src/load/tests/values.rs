@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::OnError;
-use crate::{BackupRecords, ContentEncoding, DocumentId, IndexRotation, SplunkEndpoint};
+use crate::{BackupRecords, ContentEncoding, DocumentId, IndexRotation, SplunkEndpoint, Verdict};
 use std::time::Duration;
 
 #[test]
@@ -67,6 +67,13 @@ fn every_key_arrives() {
     assert_eq!(tls.client_ca, Some(dir.path().join("ca.pem")));
     let credentials = config.credentials.unwrap();
     assert_eq!((&*credentials[0].access_key_id, credentials[0].secret_access_key.reveal()), ("AKIAEXAMPLE", "s3cret"));
+    assert_eq!(credentials[0].session_token.as_ref().unwrap().reveal(), "t0ken");
+    let arn = |name: &str| format!("arn:aws:firehose:us-east-1:210987654321:deliverystream/{name}");
+    let verdict = |action: &str, name: &str| credentials[0].policy.verdict(action, &arn(name));
+    assert_eq!(verdict("firehose:PutRecord", "access-1"), Verdict::Allowed);
+    assert_eq!(verdict("firehose:PutRecord", "access-2"), Verdict::Denied);
+    assert_eq!(verdict("firehose:PutRecord", "other"), Verdict::NotAllowed);
+    assert_eq!(verdict("firehose:DescribeDeliveryStream", "access-1"), Verdict::NotAllowed);
     let plugin = &config.lambda["arn:aws:lambda:us-east-1:123456789012:function:clean"];
     assert_eq!((plugin.memory, plugin.cpu_per_batch), (64 << 20, Duration::from_millis(500)));
     assert_eq!((plugin.on_error, plugin.sha256.unwrap()[0]), (OnError::Stop, 0xe3));

@@ -103,6 +103,6 @@ fn stream_name<'a>(shape: &Shape<'a>, violations: &mut Violations) -> Result<&'a
     Ok(name.unwrap_or_default())
 }
 
-fn stream_arn(account: &AccountId, region: &str, name: &str) -> String {
+pub(crate) fn stream_arn(account: &AccountId, region: &str, name: &str) -> String {
     format!("arn:aws:firehose:{region}:{}:deliverystream/{name}", account.as_str())
 }

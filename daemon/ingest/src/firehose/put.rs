@@ -11,10 +11,10 @@ use hydrant_shardlog::Appended;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::depth::is_too_deep;
 use crate::request::Operations;
-use crate::sent::{Blobs, Listed, Text};
+use crate::sent::{Blob, Blobs, Listed, Text};
 use crate::shape::{Shape, Violations};
+use crate::wire::Wire;
 use crate::{ApiError, Counters, StreamHandle, durable, record_id};
 
 const RECORDS_MAX: usize = 500;
@@ -24,7 +24,7 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug, Deserialize)]
 struct SentRecord<'a> {
     #[serde(borrow, rename = "Data")]
-    data: Option<Text<'a>>,
+    data: Option<Blob<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,14 +66,20 @@ struct Valid<'a> {
 impl<'a> Put<'a> {
     /// `None` if the text is no JSON object of the right types; [`mistyped`] then tells which.
     pub(crate) fn parse(batch: bool, body: &'a [u8]) -> Option<Put<'a>> {
-        if is_too_deep(body) {
-            return None;
-        }
         if batch {
-            sonic_rs::from_slice(body).ok().map(|sent| Put::Batch(PutBatch(sent)))
+            Wire::AmzJson.parse(body).map(|sent| Put::Batch(PutBatch(sent)))
         } else {
-            sonic_rs::from_slice(body).ok().map(|sent| Put::One(PutOne(sent)))
+            Wire::AmzJson.parse(body).map(|sent| Put::One(PutOne(sent)))
         }
+    }
+
+    /// The stream that it names.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let name = match self {
+            Put::One(one) => &one.0.name,
+            Put::Batch(batch) => &batch.0.name,
+        };
+        name.as_ref().map(|name| name.0.as_ref())
     }
 
     /// Validates, stores, and answers once the records are durable.
@@ -116,7 +122,7 @@ impl<'a> PutOne<'a> {
     fn validate(self) -> Result<Valid<'a>, ApiError> {
         let mut violations = Violations::default();
         let data = self.0.record.as_ref().and_then(|record| record.data.as_ref());
-        let mut blobs = Blobs::for_texts(std::iter::once(data));
+        let mut blobs = Blobs::for_data(std::iter::once(data));
         match &self.0.record {
             None => violations.missing("record"),
             Some(_) => blobs.push(data, DATA_BYTES_MAX, || "record.data".to_owned(), &mut violations)?,
@@ -131,7 +137,7 @@ impl<'a> PutBatch<'a> {
     fn validate(self) -> Result<Valid<'a>, ApiError> {
         let mut violations = Violations::default();
         let first = self.0.records.as_ref().map_or(&[][..], |records| &records.first);
-        let mut blobs = Blobs::for_texts(first.iter().flatten().map(|record| record.data.as_ref()));
+        let mut blobs = Blobs::for_data(first.iter().flatten().map(|record| record.data.as_ref()));
         for (index, record) in first.iter().enumerate() {
             match record {
                 None => violations.missing(&format!("records.{}.member", index + 1)),

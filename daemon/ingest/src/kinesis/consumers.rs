@@ -23,7 +23,7 @@ const ARN_PATTERN: &str = r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_
 /// The parts of the ARN of a consumer: its stream's ARN, its name, and the second of its registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ConsumerArn<'a> {
-    stream: &'a str,
+    pub(super) stream: &'a str,
     name: &'a str,
     second: u64,
 }
@@ -45,10 +45,13 @@ impl<'a> ConsumerArn<'a> {
         Ok(parsed)
     }
 
+    pub(super) fn names(&self, consumer: &StoredConsumer) -> bool {
+        consumer.name == self.name && consumer.created_at_ms / 1000 == self.second
+    }
+
     pub(super) fn find(&self, at: &Request) -> Result<(Arc<KinesisStream>, StoredConsumer), ApiError> {
         let stream = Named { name: None, arn: Some(self.stream) }.find(at)?;
-        let is_meant = |one: &&StoredConsumer| one.name == self.name && one.created_at_ms / 1000 == self.second;
-        let found = stream.settings().consumers.iter().find(is_meant).cloned();
+        let found = stream.settings().consumers.iter().find(|one| self.names(one)).cloned();
         found.ok_or_else(|| at.no_consumer(self.name)).map(|consumer| (stream, consumer))
     }
 }

@@ -8,25 +8,28 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, checksum};
 
-const JSON: &str = "application/x-amz-json-1.1";
+use crate::wire::Wire;
+
 /// Lengths and the two checksums.
 const AROUND: usize = 16;
 const TEXT: u8 = 7;
 
 /// The first frame of every stream: clients of this protocol wait for it.
-pub(super) fn initial_response() -> Bytes {
-    event("initial-response", b"{}")
+pub(super) fn initial_response(wire: Wire) -> Bytes {
+    event("initial-response", "{}".to_owned(), wire)
 }
 
-pub(super) fn event(kind: &str, payload: &[u8]) -> Bytes {
-    frame(&[(":event-type", kind), (":content-type", JSON), (":message-type", "event")], payload)
+/// `json` is sent in the encoding of the request.
+pub(super) fn event(kind: &str, json: String, wire: Wire) -> Bytes {
+    let headers = [(":event-type", kind), (":content-type", wire.media_type()), (":message-type", "event")];
+    frame(&headers, &wire.encode(json))
 }
 
 /// An error after which nothing comes.
-pub(super) fn exception(code: &str, message: &str) -> Bytes {
+pub(super) fn exception(code: &str, message: &str, wire: Wire) -> Bytes {
     let payload = serde_json::json!({ "message": message }).to_string();
-    let headers = [(":exception-type", code), (":content-type", JSON), (":message-type", "exception")];
-    frame(&headers, payload.as_bytes())
+    let headers = [(":exception-type", code), (":content-type", wire.media_type()), (":message-type", "exception")];
+    frame(&headers, &wire.encode(payload))
 }
 
 fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
@@ -63,7 +66,7 @@ mod tests {
         let first = "0000007200000060ab820d9e0b3a6576656e742d74797065070010696e697469616c2d726573706f6e73650d3a636f6e74656e74\
              2d747970650700\
              1a6170706c69636174696f6e2f782d616d7a2d6a736f6e2d312e310d3a6d6573736167652d747970650700056576656e747b7dacae6b7d";
-        assert_eq!(hex::encode(initial_response()), first);
+        assert_eq!(hex::encode(initial_response(Wire::AmzJson)), first);
         let data = "000000b10000005bb43c76b10b3a6576656e742d74797065070015537562736372696265546f53686172644576656e740d3a636f6e\
              74656e742d747970650700106170706c69636174696f6e2f6a736f6e0d3a6d6573736167652d747970650700056576656e747b22436f6e\
              74696e756174696f6e53657175656e63654e756d626572223a2230222c224d696c6c6973426568696e644c6174657374223a302c225265\
@@ -79,7 +82,7 @@ mod tests {
 
     #[test]
     fn an_exception_names_itself_and_says_why() {
-        let frame = exception("ResourceInUseException", "why");
+        let frame = exception("ResourceInUseException", "why", Wire::AmzJson);
         let text = String::from_utf8_lossy(&frame);
         assert!(text.contains(":exception-type") && text.contains("ResourceInUseException"), "{text}");
         assert!(text.contains(r#"{"message":"why"}"#) && text.contains(":message-type"), "{text}");

@@ -28,11 +28,14 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::request::Operations;
+use crate::wire::Wire;
 use crate::{ApiError, ControlError, StoredKinesis};
 
 pub(crate) use put::{Put, mistyped};
+pub(crate) use resource::policy_of;
 pub use stream::{KinesisStream, KinesisStreams};
 pub use throttle::Calls as KinesisCalls;
+pub(crate) use token::stream_of_token;
 
 pub(crate) const TARGET: &str = "Kinesis_20131202.";
 /// PutRecords has up to 10 MiB of data, which base64 makes a third larger.
@@ -181,6 +184,8 @@ impl Operation {
 pub(crate) struct Request {
     pub(crate) body: Value,
     pub(crate) region: String,
+    /// For events; all other answers are encoded where they are sent.
+    pub(crate) wire: Wire,
     pub(crate) operations: Arc<Operations>,
 }
 
@@ -216,7 +221,6 @@ pub(crate) async fn run(operation: Operation, request: Request) -> Result<Answer
 
 /// Runs to its end in a task of its own, so that a client that goes away leaves nothing half done.
 async fn change(operation: Operation, request: Request) -> Result<String, ApiError> {
-    tracing::debug!(?operation, region = request.region, "control plane call");
     let running = tokio::spawn(async move {
         match operation {
             Operation::CreateStream => streams::create(&request).await,

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::model::{Named, check_decimal, shard_id};
 use super::{KinesisStream, Request};
-use crate::depth::is_too_deep;
-use crate::sent::{Blobs, Listed, Text, too_long};
+use crate::sent::{Blob, Blobs, Listed, Text, too_long};
 use crate::shape::{Shape, Violations};
+use crate::wire::Wire;
 use crate::{ApiError, Refusal, durable};
 
 const RECORDS_MAX: usize = 500;
@@ -25,7 +25,7 @@ const CALL_BYTES_MAX: usize = 10 << 20;
 #[derive(Debug, Deserialize)]
 struct SentEntry<'a> {
     #[serde(borrow, rename = "Data")]
-    data: Option<Text<'a>>,
+    data: Option<Blob<'a>>,
     #[serde(borrow, rename = "PartitionKey")]
     key: Option<Text<'a>>,
     #[serde(borrow, rename = "ExplicitHashKey")]
@@ -48,7 +48,7 @@ pub(crate) struct Put<'a> {
     #[serde(borrow, rename = "Records")]
     records: Option<Listed<SentEntry<'a>, RECORDS_MAX>>,
     #[serde(borrow, rename = "Data")]
-    data: Option<Text<'a>>,
+    data: Option<Blob<'a>>,
     #[serde(borrow, rename = "PartitionKey")]
     key: Option<Text<'a>>,
     #[serde(borrow, rename = "ExplicitHashKey")]
@@ -65,9 +65,14 @@ struct Valid<'a> {
 }
 
 impl<'a> Put<'a> {
-    /// `None` if the text is no JSON object of the right types; [`mistyped`] then tells which.
-    pub(crate) fn parse(body: &'a [u8]) -> Option<Put<'a>> {
-        if is_too_deep(body) { None } else { sonic_rs::from_slice(body).ok() }
+    /// `None` if the body is no object of the right types; [`mistyped`] then tells which.
+    pub(crate) fn parse(body: &'a [u8], wire: Wire) -> Option<Put<'a>> {
+        wire.parse(body)
+    }
+
+    /// The name and the ARN of the stream, as far as they are given.
+    pub(crate) fn stream(&self) -> (Option<&str>, Option<&str>) {
+        (self.name.as_ref().map(|name| name.0.as_ref()), self.arn.as_ref().map(|arn| arn.0.as_ref()))
     }
 
     /// Validates, stores, and answers once the records are durable.
@@ -117,6 +122,13 @@ impl<'a> Put<'a> {
         reply(batch, &refused, &stored, (&stream, at))
     }
 
+    /// Whether the shape is right, for one record and for many.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn validated(self) -> bool {
+        let batch = self.records.is_some();
+        self.validate(batch).is_ok()
+    }
+
     fn validate(self, batch: bool) -> Result<Valid<'a>, ApiError> {
         let mut violations = Violations::default();
         let one = SentEntry { data: self.data, key: self.key, hash: self.hash };
@@ -134,7 +146,7 @@ impl<'a> Put<'a> {
         let at = |index: usize, member: &str| {
             if batch { format!("records.{}.member.{member}", index + 1) } else { member.to_owned() }
         };
-        let mut blobs = Blobs::for_texts(entries.iter().flatten().map(|entry| entry.data.as_ref()));
+        let mut blobs = Blobs::for_data(entries.iter().flatten().map(|entry| entry.data.as_ref()));
         let mut keys = Vec::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let Some(SentEntry { data, key, hash }) = entry else {
@@ -257,7 +269,7 @@ mod tests {
     use super::*;
 
     fn valid(batch: bool, body: &str) -> Result<Valid<'_>, ApiError> {
-        match Put::parse(body.as_bytes()) {
+        match Put::parse(body.as_bytes(), Wire::AmzJson) {
             Some(put) => put.validate(batch),
             None => Err(mistyped(&serde_json::from_str(body).unwrap()).unwrap_err()),
         }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::consumers::ConsumerArn;
 use super::model::{Named, parse_arn};
-use super::{KinesisStream, Request, settings};
+use super::{KinesisStream, KinesisStreams, Request, settings};
+use crate::resource_policy::ResourcePolicy;
 use crate::shape::{Shape, Violations};
 use crate::{ApiError, KinesisSettings, StoredConsumer};
 
@@ -129,68 +130,20 @@ pub(super) async fn delete_policy(at: &Request) -> Result<String, ApiError> {
     resource.change(at, edit).await
 }
 
-/// That it is a policy document of IAM, in its outlines.
 fn check_policy(text: &str) -> Result<(), String> {
     if text.len() > POLICY_BYTES_MAX {
         return Err(format!("it has {} bytes, at most {POLICY_BYTES_MAX} are allowed", text.len()));
     }
-    let policy: Value = serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
-    match policy.get("Version").map(Value::as_str) {
-        None | Some(Some("2012-10-17" | "2008-10-17")) => {}
-        _ => return Err("its Version must be 2012-10-17 or 2008-10-17".to_owned()),
-    }
-    let statements = match policy.get("Statement") {
-        Some(Value::Array(list)) if !list.is_empty() => list.iter().collect(),
-        Some(one @ Value::Object(_)) => vec![one],
-        _ => return Err("it needs a Statement".to_owned()),
-    };
-    for statement in statements {
-        if !matches!(statement.get("Effect").and_then(Value::as_str), Some("Allow" | "Deny")) {
-            return Err("a statement's Effect must be Allow or Deny".to_owned());
-        }
-        for (what, either) in [("Action", "NotAction"), ("Principal", "NotPrincipal")] {
-            if statement.get(what).is_some() == statement.get(either).is_some() {
-                return Err(format!("a statement needs either {what} or {either}"));
-            }
-        }
-        let actions = statement.get("Action").or_else(|| statement.get("NotAction"));
-        let actions = actions.map(|actions| actions.as_array().map_or(std::slice::from_ref(actions), Vec::as_slice));
-        let known = |action: &Value| action.as_str().is_some_and(|text| text == "*" || text.starts_with("kinesis:"));
-        if !actions.is_some_and(|actions| !actions.is_empty() && actions.iter().all(known)) {
-            return Err("an action must be `*` or begin with `kinesis:`".to_owned());
-        }
-    }
-    Ok(())
+    ResourcePolicy::parse(text).map(drop)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_policy_documents_are_policies() {
-        let statement =
-            json!({ "Effect": "Allow", "Principal": "*", "Action": ["kinesis:GetRecords"], "Resource": "*" });
-        let with = |member: &str, value: Value| {
-            let mut changed = statement.clone();
-            changed[member] = value;
-            check_policy(&json!({ "Version": "2012-10-17", "Statement": [statement, changed] }).to_string())
-        };
-        assert_eq!(with("Effect", json!("Deny")), Ok(()));
-        assert_eq!(check_policy(&json!({ "Statement": statement }).to_string()), Ok(()));
-        for (member, value) in [
-            ("Effect", json!("Maybe")),
-            ("Action", json!([])),
-            ("Action", json!("s3:GetObject")),
-            ("Action", json!(7)),
-            ("NotAction", json!("kinesis:*")),
-            ("NotPrincipal", json!("*")),
-        ] {
-            assert!(with(member, value.clone()).is_err(), "{member} {value}");
-        }
-        let long = format!("{{{}}}", " ".repeat(POLICY_BYTES_MAX));
-        for wrong in ["", "[]", "{}", r#"{"Statement":[]}"#, r#"{"Version":"1","Statement":{}}"#, "{", &long] {
-            assert!(check_policy(wrong).is_err(), "{wrong:.20}");
-        }
+/// The policy of the stream or the consumer that an ARN names.
+pub(crate) fn policy_of(arn: &str, streams: &KinesisStreams) -> Option<String> {
+    let consumer = ConsumerArn::parse(arn);
+    let (region, _, name) = parse_arn(consumer.map_or(arn, |consumer| consumer.stream))?;
+    let settings = streams.find(region, name)?.settings();
+    match consumer {
+        None => settings.policy.clone(),
+        Some(consumer) => settings.consumers.iter().find(|one| consumer.names(one))?.policy.clone(),
     }
 }

@@ -24,6 +24,7 @@ use super::{KinesisStream, Request, event_stream};
 use crate::ApiError;
 use crate::request::Operations;
 use crate::shape::{Shape, Violations};
+use crate::wire::Wire;
 
 /// Clients take a silent stream for a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -65,6 +66,7 @@ struct Subscription {
     /// The event before has had its time, where there is a limit.
     ready_at: Instant,
     operations: Arc<Operations>,
+    wire: Wire,
     /// For what the event before holds until it is taken.
     paid: Option<OwnedSemaphorePermit>,
 }
@@ -103,7 +105,7 @@ pub(super) async fn subscribe(at: &Request) -> Result<BoxStream<'static, Bytes>,
         return Err(at.no_consumer(&consumer.name));
     }
     tracing::debug!(stream = stream.name, consumer = consumer.name, shard = id, "a subscription begins");
-    let subscription = Subscription::new((stream, log), shard, after, slot, Arc::clone(&at.operations));
+    let subscription = Subscription::new((stream, log), shard, after, slot, at);
     Ok(subscription.events().boxed())
 }
 
@@ -129,7 +131,7 @@ impl Subscription {
         shard: Shard,
         after: Option<Lsn>,
         slot: Slot,
-        operations: Arc<Operations>,
+        at: &Request,
     ) -> Subscription {
         let now = Instant::now();
         let more = Arc::new(Notify::new());
@@ -139,11 +141,12 @@ impl Subscription {
             after,
             more,
             slot,
-            ends_at: now + operations.kinesis.limits.subscription,
+            ends_at: now + at.limits().subscription,
             ready_at: now,
             last_event: now,
             last_read: now - PAUSE,
-            operations,
+            operations: Arc::clone(&at.operations),
+            wire: at.wire,
             paid: None,
             stream,
             log,
@@ -152,6 +155,7 @@ impl Subscription {
     }
 
     fn events(self) -> impl futures::Stream<Item = Bytes> + Send {
+        let first = event_stream::initial_response(self.wire);
         let rest = stream::unfold(Some(self), |live| async move {
             let mut live = live?;
             match live.step().await {
@@ -160,7 +164,7 @@ impl Subscription {
                 Step::Over => None,
             }
         });
-        stream::iter([event_stream::initial_response()]).chain(rest)
+        stream::iter([first]).chain(rest)
     }
 
     async fn step(&mut self) -> Step {
@@ -198,7 +202,7 @@ impl Subscription {
                 }
                 Err(error) => {
                     let error = iterator::unreadable(&error);
-                    return Step::Last(event_stream::exception("InternalFailureException", &error.message));
+                    return Step::Last(event_stream::exception("InternalFailureException", &error.message, self.wire));
                 }
             }
         }
@@ -294,8 +298,8 @@ impl Subscription {
             millis_behind_latest: behind,
             child_shards: children,
         };
-        let payload = serde_json::to_vec(&event).expect("numbers and texts are JSON");
-        event_stream::event("SubscribeToShardEvent", &payload)
+        let json = serde_json::to_string(&event).expect("numbers and texts are JSON");
+        event_stream::event("SubscribeToShardEvent", json, self.wire)
     }
 
     fn end(&self, why: End) -> Step {
@@ -304,7 +308,7 @@ impl Subscription {
             End::TakenOver => ("ResourceInUseException", format!("The consumer has subscribed to {shard} again.")),
             End::Gone => ("ResourceNotFoundException", "The stream or its consumer was deleted.".to_owned()),
         };
-        Step::Last(event_stream::exception(code, &text))
+        Step::Last(event_stream::exception(code, &text, self.wire))
     }
 }
 

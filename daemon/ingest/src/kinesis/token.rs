@@ -49,18 +49,31 @@ impl Token {
 
     /// The token and its stream; `None` if it was not sealed here, or its stream is gone.
     pub(super) fn open(text: &str, kind: Kind, streams: &KinesisStreams) -> Option<(Token, Arc<KinesisStream>)> {
-        let bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(text).ok()?;
-        let (signed, tagged) = bytes.split_at_checked(SIGNED_BYTES)?;
-        let (first, rest) = signed.split_first()?;
-        let (stream, rest) = rest.split_first_chunk()?;
-        let stream = streams.by_id(StreamId(*stream)).filter(|_| *first == kind as u8)?;
-        let expected = tag(signed, stream.log()?);
-        constant_time::verify_slices_are_equal(&expected.as_ref()[..TAG_BYTES], tagged).ok()?;
+        let (signed, stream) = unseal(text, streams)?;
+        let (_, rest) = signed.split_first().filter(|(first, _)| **first == kind as u8)?;
+        let (_, rest) = rest.split_first_chunk::<16>()?;
         let (words, _) = rest.as_chunks::<8>();
         let word = |at: usize| words.get(at).map(|word| u64::from_be_bytes(*word));
         let token = Token { kind, words: [word(0)?, word(1)?, word(2)?], issued_at: Timestamp::from_millis(word(3)?) };
         Some((token, stream))
     }
+}
+
+/// The stream of a token of any kind that was sealed here.
+pub(crate) fn stream_of_token(text: &str, streams: &KinesisStreams) -> Option<Arc<KinesisStream>> {
+    unseal(text, streams).map(|(_, stream)| stream)
+}
+
+fn unseal(text: &str, streams: &KinesisStreams) -> Option<(Vec<u8>, Arc<KinesisStream>)> {
+    let mut bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(text).ok()?;
+    let (signed, tagged) = bytes.split_at_checked(SIGNED_BYTES)?;
+    let (_, rest) = signed.split_first()?;
+    let (stream, _) = rest.split_first_chunk()?;
+    let stream = streams.by_id(StreamId(*stream))?;
+    let expected = tag(signed, stream.log()?);
+    constant_time::verify_slices_are_equal(&expected.as_ref()[..TAG_BYTES], tagged).ok()?;
+    bytes.truncate(SIGNED_BYTES);
+    Some((bytes, stream))
 }
 
 fn tag(signed: &[u8], log: &ShardLog) -> hmac::Tag {

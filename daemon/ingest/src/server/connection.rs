@@ -120,7 +120,8 @@ where
         async move { Ok::<_, Infallible>(respond(&shared, peer, request, stopping).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(head_bytes_max);
+    // A client that has said everything may close its side and wait.
+    builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(head_bytes_max).half_close(true);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         outcome = connection.as_mut() => return outcome,

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use super::connection::{UnderWay, stopped};
 use crate::ApiError;
 use crate::answer::Answer;
+use crate::wire::Wire;
 
-const JSON: &str = "application/x-amz-json-1.1";
 const EVENTS: &str = "application/vnd.amazon.eventstream";
 
 /// What is sent behind the head.
@@ -33,8 +33,8 @@ enum Content {
 }
 
 impl ReplyBody {
-    fn whole(text: String) -> ReplyBody {
-        ReplyBody { content: Content::Whole(Full::new(Bytes::from(text))), _under_way: None }
+    fn whole(bytes: Bytes) -> ReplyBody {
+        ReplyBody { content: Content::Whole(Full::new(bytes)), _under_way: None }
     }
 
     pub(super) fn holding(mut self, under_way: UnderWay) -> ReplyBody {
@@ -76,9 +76,9 @@ impl fmt::Debug for ReplyBody {
 }
 
 /// `stopping` ends what has no end.
-pub(super) fn answer(answer: Answer, stopping: watch::Receiver<bool>) -> Response<ReplyBody> {
+pub(super) fn answer(answer: Answer, wire: Wire, stopping: watch::Receiver<bool>) -> Response<ReplyBody> {
     match answer {
-        Answer::Json(text) => with_ids(StatusCode::OK, JSON, ReplyBody::whole(text)),
+        Answer::Json(text) => with_ids(StatusCode::OK, wire.media_type(), ReplyBody::whole(wire.encode(text))),
         Answer::Events(events) => {
             let events = events.take_until(Box::pin(stopped(stopping))).boxed();
             with_ids(StatusCode::OK, EVENTS, ReplyBody { content: Content::Events(events), _under_way: None })
@@ -86,11 +86,16 @@ pub(super) fn answer(answer: Answer, stopping: watch::Receiver<bool>) -> Respons
     }
 }
 
-pub(super) fn refusal(error: &ApiError, version: Version) -> Response<ReplyBody> {
+/// To a question about what may be sent.
+pub(super) fn empty() -> Response<ReplyBody> {
+    with_ids(StatusCode::OK, Wire::default().media_type(), ReplyBody::whole(Bytes::new()))
+}
+
+pub(super) fn refusal(error: &ApiError, wire: Wire, version: Version) -> Response<ReplyBody> {
     // The front end writes `Message` where the services write `message`.
     let key = if error.code == "SerializationException" { "Message" } else { "message" };
     let text = serde_json::json!({ "__type": error.code, key: error.message }).to_string();
-    let mut response = with_ids(error.status, JSON, ReplyBody::whole(text));
+    let mut response = with_ids(error.status, wire.media_type(), ReplyBody::whole(wire.encode(text)));
     response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.code));
     // On HTTP/2 only the request's own stream is spoilt.
     if error.close && version < Version::HTTP_2 {
@@ -135,7 +140,7 @@ mod tests {
     async fn a_server_that_stops_ends_events_between_two_items() {
         let (stop, stopping) = watch::channel(false);
         let events = futures::stream::iter([Bytes::from_static(b"one")]).chain(futures::stream::pending());
-        let mut response = answer(Answer::Events(events.boxed()), stopping);
+        let mut response = answer(Answer::Events(events.boxed()), Wire::Cbor, stopping);
         assert_eq!(response.headers()[header::CONTENT_TYPE], EVENTS);
         let first = response.body_mut().frame().await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "one");

@@ -53,16 +53,22 @@ fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 
-/// Every segment encoded once more than it is on the wire, as all services but S3 do.
+/// Without empty and dot segments, and every segment encoded once more than it is on the wire, as all services but S3 do.
 fn push_path(text: &mut String, path: &str) {
-    if path.is_empty() {
-        text.push('/');
-    }
-    for (index, segment) in path.split('/').enumerate() {
-        if index > 0 {
-            text.push('/');
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            _ => segments.push(segment),
         }
+    }
+    for segment in &segments {
+        text.push('/');
         push_encoded(text, segment);
+    }
+    if segments.is_empty() || path.ends_with('/') {
+        text.push('/');
     }
 }
 

@@ -3,19 +3,21 @@
 //! The steps and texts follow AWS's "Signature Version 4 signing process" and what the Kinesis family answers.
 
 mod canonical;
+#[cfg(test)]
+mod negatives;
 mod parameters;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::{constant_time, hmac};
 use chrono::DateTime;
 use http::request::Parts;
-use hydrant_config::{Credential, Secret};
+use hydrant_config::{Credential, Policy, Secret};
 use hydrant_record::Timestamp;
 
 use crate::ApiError;
@@ -36,9 +38,17 @@ pub enum Auth {
 
 /// The access keys that may call, and how far a clock may be off.
 pub struct Keys {
-    secrets: HashMap<String, Secret>,
+    known: HashMap<String, Known>,
     skew_max: Duration,
     derived: Mutex<HashMap<DerivedFor, hmac::Key>>,
+}
+
+/// What belongs to one access key id.
+#[derive(Debug)]
+struct Known {
+    secret: Secret,
+    session_token: Option<Secret>,
+    policy: Arc<Policy>,
 }
 
 /// A caller whose signature was good.
@@ -47,6 +57,8 @@ pub(crate) struct Caller {
     pub(crate) access_key_id: String,
     /// The region of the credential scope: which region's streams the caller means.
     pub(crate) region: String,
+    /// What it may do.
+    pub(crate) policy: Arc<Policy>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -59,7 +71,7 @@ struct DerivedFor {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("keys", &self.secrets.len()).field("skew_max", &self.skew_max).finish()
+        f.debug_struct("Keys").field("keys", &self.known.len()).field("skew_max", &self.skew_max).finish()
     }
 }
 
@@ -67,9 +79,13 @@ impl Keys {
     /// The keys of the configuration, with AWS's tolerance of 15 minutes.
     #[must_use]
     pub fn new(credentials: &[Credential]) -> Keys {
-        let secret = |one: &Credential| (one.access_key_id.clone(), one.secret_access_key.clone());
-        let secrets = credentials.iter().map(secret).collect();
-        Keys { secrets, skew_max: Duration::from_secs(15 * 60), derived: Mutex::default() }
+        let known = |one: &Credential| {
+            let Credential { access_key_id, secret_access_key, session_token, policy } = one.clone();
+            let known = Known { secret: secret_access_key, session_token, policy: Arc::new(policy) };
+            (access_key_id, known)
+        };
+        let known = credentials.iter().map(known).collect();
+        Keys { known, skew_max: Duration::from_secs(15 * 60), derived: Mutex::default() }
     }
 
     /// The same with another tolerance for clocks, in whole minutes.
@@ -91,16 +107,22 @@ impl Auth {
     pub(crate) fn verify(&self, head: &Parts, body: &[u8], service: &str, now: Timestamp) -> Result<Caller, ApiError> {
         let parameters = Parameters::of(head)?;
         parameters.check_scope(service)?;
-        if let Auth::Keys(keys) = self {
-            keys.verify(&parameters, head, body, now)?;
-        }
-        Ok(Caller { access_key_id: parameters.access_key_id, region: parameters.region })
+        let policy = match self {
+            Auth::Open => Arc::default(),
+            Auth::Keys(keys) => keys.verify(&parameters, head, body, now)?,
+        };
+        Ok(Caller { access_key_id: parameters.access_key_id, region: parameters.region, policy })
+    }
+
+    /// Whose signature a request says it has, true or not.
+    pub(crate) fn claimed(head: &Parts) -> Option<String> {
+        Parameters::of(head).ok().map(|parameters| parameters.access_key_id)
     }
 }
 
 impl Keys {
-    fn verify(&self, signed: &Parameters, head: &Parts, body: &[u8], now: Timestamp) -> Result<(), ApiError> {
-        let secret = self.secrets.get(&signed.access_key_id).ok_or_else(ApiError::unrecognized_client)?;
+    fn verify(&self, signed: &Parameters, head: &Parts, body: &[u8], now: Timestamp) -> Result<Arc<Policy>, ApiError> {
+        let known = self.known.get(&signed.access_key_id).ok_or_else(ApiError::unrecognized_client)?;
         self.check_time(signed, now)?;
         let text = signed.string_to_sign(&canonical::request_hash(head, signed, body));
         let wanted = DerivedFor {
@@ -109,9 +131,9 @@ impl Keys {
             region: signed.region.clone(),
             service: signed.service.clone(),
         };
-        let known = self.lock().get(&wanted).cloned();
-        let fresh = known.is_none();
-        let key = known.unwrap_or_else(|| derive(secret.reveal(), signed));
+        let derived = self.lock().get(&wanted).cloned();
+        let fresh = derived.is_none();
+        let key = derived.unwrap_or_else(|| derive(known.secret.reveal(), signed));
         let calculated = hmac::sign(&key, text.as_bytes());
         let same = constant_time::verify_slices_are_equal(calculated.as_ref(), &signed.signature).is_ok();
         if !same || canonical::body_hash_contradicts(head, body) {
@@ -120,7 +142,15 @@ impl Keys {
         if fresh {
             self.remember(wanted, key);
         }
-        Ok(())
+        // Last, so that only who has the secret learns anything of the token.
+        let token = |token: &Secret| token.reveal().as_bytes().to_vec();
+        let (wanted, sent) = (known.session_token.as_ref().map(token), &signed.session_token);
+        let same = match (&wanted, sent) {
+            (None, None) => true,
+            (Some(wanted), Some(sent)) => constant_time::verify_slices_are_equal(wanted, sent.as_bytes()).is_ok(),
+            _ => false,
+        };
+        if same { Ok(Arc::clone(&known.policy)) } else { Err(ApiError::unrecognized_client()) }
     }
 
     /// Only keys that have verified a request are kept, so nobody without a secret can push others out.

@@ -23,6 +23,8 @@ pub(super) struct Parameters {
     pub(super) seconds: i64,
     /// Query form only: how long the signature is good.
     pub(super) expires: Option<i64>,
+    /// Of temporary credentials.
+    pub(super) session_token: Option<String>,
 }
 
 impl Parameters {
@@ -81,10 +83,14 @@ impl Parameters {
         if algorithm != ALGORITHM {
             return Err(ApiError::incomplete_signature(format!("Unsupported AWS 'algorithm': '{algorithm}'.")));
         }
-        let part = |name: &str| {
-            let mut parts = rest.split(',').filter_map(|part| part.trim().split_once('='));
-            parts.find(|(key, _)| *key == name).map(|(_, value)| value)
-        };
+        let parts = || rest.split(',').filter_map(|part| part.trim().split_once('='));
+        let part = |name: &str| parts().find(|(key, _)| *key == name).map(|(_, value)| value);
+        let twice = ["Credential", "SignedHeaders", "Signature"]
+            .into_iter()
+            .find(|name| parts().filter(|(key, _)| key == name).count() > 1);
+        if let Some(name) = twice {
+            return Err(ApiError::incomplete_signature(format!("Authorization header must have '{name}' once.")));
+        }
         let (credential, headers, signature) = (part("Credential"), part("SignedHeaders"), part("Signature"));
         let time = time_of_header(head)?;
         let (Some(credential), Some(headers), Some(signature), Some((timestamp, seconds))) =
@@ -97,7 +103,9 @@ impl Parameters {
                 (head_has_no_date(head), "existence of either a 'X-Amz-Date' or a 'Date' header"),
             ])));
         };
-        let parameters = Parameters::new(credential, headers, signature, (timestamp, seconds))?;
+        let mut parameters = Parameters::new(credential, headers, signature, (timestamp, seconds))?;
+        let token = head.headers.get("x-amz-security-token");
+        parameters.session_token = token.map(|token| String::from_utf8_lossy(token.as_bytes()).into_owned());
         let has = |name: &str| parameters.signed_headers.iter().any(|header| header == name);
         if !has("x-amz-date") && !has("date") {
             return Err(ApiError::invalid_signature(
@@ -109,7 +117,9 @@ impl Parameters {
 
     fn from_query(query: &[(String, String)]) -> Result<Parameters, ApiError> {
         let value = |name: &str| {
-            let found = query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+            let mut all = query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+            // Which of two would count is nobody's to guess.
+            let found = all.next().filter(|_| all.next().is_none());
             let text = || {
                 format!("AWS query-string parameters must include '{name}'. Re-examine the query-string parameters.")
             };
@@ -126,6 +136,7 @@ impl Parameters {
         let time = (date.to_owned(), seconds);
         let (credential, headers) = (value("X-Amz-Credential")?, value("X-Amz-SignedHeaders")?);
         let mut parameters = Parameters::new(credential, headers, value("X-Amz-Signature")?, time)?;
+        parameters.session_token = value("X-Amz-Security-Token").ok().map(str::to_owned);
         let expires = value("X-Amz-Expires")?.parse().ok().filter(|seconds| (1..=EXPIRES_MAX).contains(seconds));
         parameters.expires = Some(expires.ok_or_else(|| {
             ApiError::incomplete_signature(format!(
@@ -162,6 +173,7 @@ impl Parameters {
             timestamp: time.0,
             seconds: time.1,
             expires: None,
+            session_token: None,
         })
     }
 }

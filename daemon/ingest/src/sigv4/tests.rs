@@ -2,24 +2,24 @@ use http::{HeaderName, HeaderValue, Request};
 
 use super::*;
 
-const BODY: &str = r#"{"DeliveryStreamName":"demo","Record":{"Data":"aGVsbG8K"}}"#;
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub(super) const BODY: &str = r#"{"DeliveryStreamName":"demo","Record":{"Data":"aGVsbG8K"}}"#;
+pub(super) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const SIGNATURE: &str = "175adcf97a9cb5a48d1ded3b8a696db0761bd409c72e1b405d1f75e7117856f7";
-const SIGNED: &str = "content-type;host;x-amz-date;x-amz-target";
+pub(super) const SIGNED: &str = "content-type;host;x-amz-date;x-amz-target";
 
-fn keys() -> Keys {
-    Keys::new(&[Credential { access_key_id: "AKIDEXAMPLE".to_owned(), secret_access_key: Secret::new(SECRET) }])
+pub(super) fn keys() -> Keys {
+    Keys::new(&[Credential::new("AKIDEXAMPLE", Secret::new(SECRET))])
 }
 
 fn authorization(key: &str, scope: &str, signed: &str, signature: &str) -> String {
     format!("AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={signed}, Signature={signature}")
 }
 
-fn good() -> String {
+pub(super) fn good() -> String {
     authorization("AKIDEXAMPLE", "20240115/us-east-1/firehose/aws4_request", SIGNED, SIGNATURE)
 }
 
-fn head(changes: &[(&str, &str)]) -> Parts {
+pub(super) fn head(changes: &[(&str, &str)]) -> Parts {
     let mut headers = vec![
         ("host", "firehose.us-east-1.amazonaws.com".to_owned()),
         ("content-type", "application/x-amz-json-1.1".to_owned()),
@@ -66,7 +66,8 @@ fn the_vector_of_botocore_is_reproduced_step_by_step() {
     assert!(canonical.ends_with("54acfb3b3d342e6597411d1f8e3cde9cbf334b219b8745d3cbc96c84f4a4eb6a"));
     let signature = hmac::sign(&derive(SECRET, &signed), signed.string_to_sign(&hash).as_bytes());
     assert_eq!(hex::encode(signature), SIGNATURE);
-    let caller = Caller { access_key_id: "AKIDEXAMPLE".to_owned(), region: "us-east-1".to_owned() };
+    let caller =
+        Caller { access_key_id: "AKIDEXAMPLE".to_owned(), region: "us-east-1".to_owned(), policy: Arc::default() };
     assert_eq!(verify(&[]), Ok(caller));
 }
 
@@ -169,11 +170,11 @@ fn a_clock_may_be_off_by_fifteen_minutes_and_not_by_more() {
     assert!(strict.verify(&head(&[]), BODY.as_bytes(), "firehose", later).is_err());
 }
 
-fn presigned(expires: i64) -> String {
+fn presigned(expires: i64, token: &str) -> String {
     let scope = "AKIDEXAMPLE%2F20240115%2Fus-east-1%2Ffirehose%2Faws4_request";
     let query = format!(
         "/?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={scope}&X-Amz-Date=20240115T120000Z\
-         &X-Amz-Expires={expires}&X-Amz-SignedHeaders=host"
+         &X-Amz-Expires={expires}&X-Amz-SignedHeaders=host{token}"
     );
     let zeros = format!("{query}&X-Amz-Signature={}", "0".repeat(64));
     let head = head(&[("uri", &zeros), ("authorization", "")]);
@@ -185,7 +186,7 @@ fn presigned(expires: i64) -> String {
 #[test]
 fn the_query_form_is_good_until_it_expires() {
     let auth = Auth::Keys(keys());
-    let uri = presigned(3600);
+    let uri = presigned(3600, "");
     let at = |uri: &str, seconds: u64| {
         let head = head(&[("uri", uri), ("authorization", "")]);
         auth.verify(&head, BODY.as_bytes(), "firehose", Timestamp::from_millis(seconds * 1000))
@@ -194,6 +195,23 @@ fn the_query_form_is_good_until_it_expires() {
     assert!(at(&uri, 1_705_320_000 + 3601).unwrap_err().message.starts_with("Signature expired"));
     assert!(at(&uri.replace("3600", "7200"), 1_705_320_000).is_err());
     assert!(at(&uri.replace("X-Amz-Expires", "Expires"), 1_705_320_000).unwrap_err().message.contains("X-Amz-Expires"));
+    let twice = format!("{uri}&X-Amz-Signature={}", "0".repeat(64));
+    for wrong in [
+        uri.replace("12000", "12010"),
+        uri.replace("us-east-1", "us-east-2"),
+        uri.replace("=host", "=host%3Bx-amz-target"),
+        uri.replace("AWS4-HMAC-SHA256", "AWS4"),
+        format!("{uri}&more=x"),
+        format!("{uri}&X-Amz-Security-Token=x"),
+        twice,
+        uri.replace("=3600", "=0"),
+        uri.replace("=3600", "=604801"),
+        uri.replace("=3600", "=-1"),
+        // Signed, but of nobody.
+        presigned(3600, "&X-Amz-Security-Token=x"),
+    ] {
+        assert!(at(&wrong, 1_705_320_000).is_err(), "{wrong}");
+    }
 }
 
 #[test]

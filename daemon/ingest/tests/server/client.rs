@@ -13,7 +13,9 @@ pub(crate) const NOON: &str = "20240115T120000Z";
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
+    /// As JSON; null if it is none.
     pub(crate) body: Value,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -32,9 +34,19 @@ pub(crate) struct Signer {
     pub(crate) secret: &'static str,
     pub(crate) date: &'static str,
     pub(crate) region: &'static str,
+    pub(crate) content_type: &'static str,
 }
 
-pub(crate) const GOOD: Signer = Signer { key: "AKIDEXAMPLE", secret: "a secret", date: NOON, region: "us-east-1" };
+pub(crate) const GOOD: Signer = Signer {
+    key: "AKIDEXAMPLE",
+    secret: "a secret",
+    date: NOON,
+    region: "us-east-1",
+    content_type: "application/x-amz-json-1.1",
+};
+
+/// May describe everything, and nothing else.
+pub(crate) const READER: Signer = Signer { key: "AKIDREADER", ..GOOD };
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
@@ -65,8 +77,8 @@ impl Signer {
     pub(crate) fn headers(&self, service: &str, target: &str, body: &[u8]) -> [(&'static str, String); 4] {
         let signed = "content-type;host;x-amz-date;x-amz-target";
         let canonical = format!(
-            "POST\n/\n\ncontent-type:application/x-amz-json-1.1\nhost:localhost\nx-amz-date:{}\nx-amz-target:{target}\n\n\
-             {signed}\n{}",
+            "POST\n/\n\ncontent-type:{}\nhost:localhost\nx-amz-date:{}\nx-amz-target:{target}\n\n{signed}\n{}",
+            self.content_type,
             self.date,
             hash(body)
         );
@@ -80,7 +92,7 @@ impl Signer {
         let authorization =
             format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}", self.key);
         [
-            ("Content-Type", "application/x-amz-json-1.1".to_owned()),
+            ("Content-Type", self.content_type.to_owned()),
             ("X-Amz-Date", self.date.to_owned()),
             ("X-Amz-Target", target.to_owned()),
             ("Authorization", authorization),
@@ -108,9 +120,10 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Option<Answer> {
             });
             let length = length.unwrap_or(0);
             if bytes.len() >= end + length {
-                let body = serde_json::from_slice(&bytes[end..end + length]).unwrap_or(Value::Null);
+                let bytes = bytes[end..end + length].to_vec();
+                let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
                 let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-                return Some(Answer { status, head, body });
+                return Some(Answer { status, head, body, bytes });
             }
         }
         let mut chunk = vec![0; 16 << 10];

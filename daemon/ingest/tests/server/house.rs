@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use hydrant_config::{AccountId, Credential, S3Connection, Secret, StreamName, TlsFiles};
+use hydrant_config::{AccountId, Credential, Pattern, Policy, S3Connection, Secret, Statement, StreamName, TlsFiles};
 use hydrant_disk::RealDisk;
 use hydrant_ingest::{
     Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, Front, Keys, Kinesis, KinesisPlane,
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::client::{Answer, GOOD, send};
+use crate::client::{Answer, GOOD, READER, send};
 
 /// Noon, and what was added to it.
 #[derive(Debug, Default)]
@@ -127,12 +127,16 @@ impl House {
         let registry = Arc::new(Registry::new());
         let handle = StreamHandle { id: StreamId([1; 16]), log: log.clone() };
         registry.insert(Entry::active(definition, handle)).unwrap();
-        let credential = Credential { access_key_id: GOOD.key.to_owned(), secret_access_key: Secret::new(GOOD.secret) };
+        let credential = Credential::new(GOOD.key, Secret::new(GOOD.secret));
+        let mut reader = Credential::new(READER.key, Secret::new(READER.secret));
+        let all = vec![Pattern::new("*")];
+        let describes = Statement { actions: vec![Pattern::new("*:Describe*")], resources: all };
+        reader.policy = Policy { allow: Some(vec![describes]), deny: Vec::new() };
         let counters = Arc::new(Counters::default());
         let clock = Arc::new(Noon::default());
         let front = Front {
             registry,
-            auth: Auth::Keys(Keys::new(&[credential])),
+            auth: Auth::Keys(Keys::new(&[credential, reader])),
             control: Arc::new(OnlyLogs(dir.path().to_owned())),
             kinesis: Kinesis {
                 streams: Arc::new(KinesisStreams::new()),

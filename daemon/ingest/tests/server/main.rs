@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test; clippy only knows functions that are marked so")]
 
+mod cbor;
 mod client;
+mod hostile;
 mod house;
 mod http2;
 mod kinesis;
 mod operations;
+mod policies;
 mod refusals;
 mod tls;
