@@ -11,6 +11,7 @@ use crate::Secret;
 use crate::model::{DeliveryStreamSpec, Naming};
 
 /// Where the records of a delivery stream go: as objects, or in requests to a server that takes records.
+#[expect(clippy::large_enum_variant, reason = "there is one for each delivery stream, and it stays where it is")]
 #[derive(Clone, Debug)]
 pub enum Destination {
     Objects(ObjectStore),
@@ -60,6 +61,7 @@ pub struct ObjectStore {
 }
 
 /// Where objects are kept.
+#[expect(clippy::large_enum_variant, reason = "there is one for each delivery stream, and it stays where it is")]
 #[derive(Clone, Debug)]
 pub enum Place {
     File { directory: PathBuf },
@@ -83,6 +85,9 @@ pub struct S3Connection {
     pub endpoint: Option<url::Url>,
     pub region: String,
     pub keys: Option<S3Keys>,
+    /// A section of a shared credentials file, which is read anew for every request. Only without keys.
+    pub profile: Option<Profile>,
+    pub ca: Option<Authorities>,
     /// `endpoint/bucket/key` instead of `bucket.endpoint/key`. Default: true with an endpoint.
     pub path_style: bool,
 }
@@ -95,10 +100,34 @@ pub struct S3Keys {
     pub session_token: Option<Secret>,
 }
 
+/// A section of a file in the form of `~/.aws/credentials`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    pub name: String,
+    pub file: PathBuf,
+}
+
 /// What the store is told about each object. `None` leaves it to the bucket.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct S3Options {}
+pub struct S3Options {
+    pub encryption: Option<ServerSideEncryption>,
+    /// By AWS's name, or the store's own.
+    pub storage_class: Option<String>,
+    /// A canned ACL by AWS's name.
+    pub acl: Option<&'static str>,
+    pub tags: BTreeMap<String, String>,
+    /// Make the bucket if there is none.
+    pub create_bucket: bool,
+}
+
+/// Who encrypts an object in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerSideEncryption {
+    /// The store, with keys of its own.
+    Aes256,
+    /// A key management service. `None`: its default key.
+    Kms { key_id: Option<String> },
+}
 
 /// Certificates of authorities that are trusted beside those of the system.
 #[derive(Clone, Debug)]

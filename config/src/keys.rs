@@ -164,11 +164,36 @@ const REGION: KeyKind = KeyKind::Text("a region such as `eu-central-1`");
 const INHERITED: &str = "from `s3`";
 const BUCKET: KeyKind = KeyKind::Text("1 to 255 letters, digits, `_`, `.` and `-`");
 const BASE_URL: KeyKind = KeyKind::Text("an `http://` or `https://` URL without a query");
+const PROFILE: KeyKind = KeyKind::Text("1 to 128 bytes without `]`");
+const PROFILE_MEANING: &str = "A section of `$AWS_SHARED_CREDENTIALS_FILE`, else `~/.aws/credentials`, instead of keys; read anew for every request.";
+const ENCRYPTION: KeyKind = KeyKind::Word(&["none", "AES256", "aws:kms"]);
+const ENCRYPTION_MEANING: &str = "`x-amz-server-side-encryption`; `none` leaves it to the bucket.";
+const KMS_KEY: KeyKind = KeyKind::Text("1 to 2048 printable characters");
+const KMS_KEY_MEANING: &str = "Only with `aws:kms`.";
+const STORAGE_CLASS: KeyKind = KeyKind::Text("1 to 64 of `A-Z 0-9 _`");
+const STORAGE_CLASS_MEANING: &str = "`x-amz-storage-class`, such as `STANDARD_IA`.";
+const ACL: KeyKind = KeyKind::Word(ACLS);
+const ACL_MEANING: &str = "`x-amz-acl`; `none` leaves it to the bucket.";
+const TAGS: KeyKind = KeyKind::Map("name to text");
+const TAGS_MEANING: &str = "`x-amz-tagging`, at most 10.";
+const CREATE_BUCKET_MEANING: &str = "Whether a bucket that is missing is made.";
 const CA_MEANING: &str = "Certificates in PEM that are trusted beside those of the system.";
 const RETRY: KeyKind = KeyKind::Duration { min: 0, max: 7_200_000 };
 const RETRY_MEANING: &str = "How long a request is repeated since its first attempt before its records go to the backup; a restart begins anew.";
 const REQUEST_TIMEOUT: KeyKind = KeyKind::Duration { min: 1000, max: 180_000 };
 const REQUEST_TIMEOUT_MEANING: &str = "For one attempt, its answer included.";
+
+/// Canned ACLs, by AWS's names.
+pub(crate) const ACLS: &[&str] = &[
+    "none",
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+];
 
 /// In the order of the reference page, one line a key.
 #[rustfmt::skip]
@@ -200,7 +225,9 @@ pub(crate) static KEYS: &[Key] = &[
     key("s3.access_key_id", KeyKind::Secret, "the usual AWS chain", "Static keys; both or neither."),
     key("s3.secret_access_key", KeyKind::Secret, "the usual AWS chain", "Static keys; both or neither."),
     key("s3.session_token", KeyKind::Secret, "none", "For temporary static keys."),
+    key("s3.profile", PROFILE, "the usual AWS chain", PROFILE_MEANING),
     key("s3.path_style", KeyKind::Boolean, "true with an endpoint", "`endpoint/bucket/key` instead of `bucket.endpoint/key`."),
+    key("s3.ca", KeyKind::Path, "none", CA_MEANING).beyond(),
     key("lambda", KeyKind::Map("Lambda ARN to plugin"), "none", "What a Lambda ARN in an API request means here."),
     key("lambda.*.plugin", KeyKind::Path, "", PLUGIN_PATH).required(),
     key("lambda.*.sha256", SHA256, "any", SHA256_MEANING),
@@ -264,7 +291,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("delivery_streams[].destination.file.time_zone", ZONE, "UTC", ZONE_MEANING),
     key("delivery_streams[].destination.file.file_extension", EXTENSION, "of the format", EXTENSION_MEANING),
     key("delivery_streams[].destination.s3", KeyKind::Section, "", "A bucket at AWS or in an S3-compatible store."),
-    key("delivery_streams[].destination.s3.bucket", BUCKET, "", "Must exist.").required(),
+    key("delivery_streams[].destination.s3.bucket", BUCKET, "", "Must exist, unless `create_bucket` is true.").required(),
     key("delivery_streams[].destination.s3.prefix", PREFIX, PREFIX_DEFAULT, PREFIX_MEANING),
     key("delivery_streams[].destination.s3.error_output_prefix", PREFIX, ERROR_PREFIX_DEFAULT, ERROR_PREFIX_MEANING),
     key("delivery_streams[].destination.s3.time_zone", ZONE, "UTC", ZONE_MEANING),
@@ -274,7 +301,15 @@ pub(crate) static KEYS: &[Key] = &[
     key("delivery_streams[].destination.s3.access_key_id", KeyKind::Secret, INHERITED, "Both or neither, instead of those in `s3`."),
     key("delivery_streams[].destination.s3.secret_access_key", KeyKind::Secret, INHERITED, "Both or neither, instead of those in `s3`."),
     key("delivery_streams[].destination.s3.session_token", KeyKind::Secret, INHERITED, "With static keys of its own."),
+    key("delivery_streams[].destination.s3.profile", PROFILE, INHERITED, PROFILE_MEANING),
     key("delivery_streams[].destination.s3.path_style", KeyKind::Boolean, INHERITED, "Instead of the one in `s3`."),
+    key("delivery_streams[].destination.s3.ca", KeyKind::Path, INHERITED, CA_MEANING).beyond(),
+    key("delivery_streams[].destination.s3.server_side_encryption", ENCRYPTION, "none", ENCRYPTION_MEANING),
+    key("delivery_streams[].destination.s3.kms_key_id", KMS_KEY, "of the store", KMS_KEY_MEANING),
+    key("delivery_streams[].destination.s3.storage_class", STORAGE_CLASS, "of the bucket", STORAGE_CLASS_MEANING).beyond(),
+    key("delivery_streams[].destination.s3.acl", ACL, "none", ACL_MEANING).beyond(),
+    key("delivery_streams[].destination.s3.tags", TAGS, "none", TAGS_MEANING).beyond(),
+    key("delivery_streams[].destination.s3.create_bucket", KeyKind::Boolean, "false", CREATE_BUCKET_MEANING).beyond(),
     key("delivery_streams[].destination.http_endpoint", KeyKind::Section, "", "A server that speaks Firehose's HTTP endpoint protocol. Needs `backup`."),
     key("delivery_streams[].destination.http_endpoint.url", KeyKind::Text("an `http://` or `https://` URL"), "", "Called as it is written. At AWS only `https://`.").required().beyond(),
     key("delivery_streams[].destination.http_endpoint.access_key", KeyKind::Secret, "none", "Sent as `X-Amz-Firehose-Access-Key`."),
@@ -311,7 +346,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("delivery_streams[].backup.file.time_zone", ZONE, "UTC", ZONE_MEANING),
     key("delivery_streams[].backup.file.file_extension", EXTENSION, "of the format", EXTENSION_MEANING),
     key("delivery_streams[].backup.s3", KeyKind::Section, "", "A bucket at AWS or in an S3-compatible store."),
-    key("delivery_streams[].backup.s3.bucket", BUCKET, "", "Must exist.").required(),
+    key("delivery_streams[].backup.s3.bucket", BUCKET, "", "Must exist, unless `create_bucket` is true.").required(),
     key("delivery_streams[].backup.s3.prefix", PREFIX, PREFIX_DEFAULT, PREFIX_MEANING),
     key("delivery_streams[].backup.s3.error_output_prefix", PREFIX, ERROR_PREFIX_DEFAULT, ERROR_PREFIX_MEANING),
     key("delivery_streams[].backup.s3.time_zone", ZONE, "UTC", ZONE_MEANING),
@@ -321,22 +356,25 @@ pub(crate) static KEYS: &[Key] = &[
     key("delivery_streams[].backup.s3.access_key_id", KeyKind::Secret, INHERITED, "Both or neither, instead of those in `s3`."),
     key("delivery_streams[].backup.s3.secret_access_key", KeyKind::Secret, INHERITED, "Both or neither, instead of those in `s3`."),
     key("delivery_streams[].backup.s3.session_token", KeyKind::Secret, INHERITED, "With static keys of its own."),
+    key("delivery_streams[].backup.s3.profile", PROFILE, INHERITED, PROFILE_MEANING),
     key("delivery_streams[].backup.s3.path_style", KeyKind::Boolean, INHERITED, "Instead of the one in `s3`."),
+    key("delivery_streams[].backup.s3.ca", KeyKind::Path, INHERITED, CA_MEANING).beyond(),
+    key("delivery_streams[].backup.s3.server_side_encryption", ENCRYPTION, "none", ENCRYPTION_MEANING),
+    key("delivery_streams[].backup.s3.kms_key_id", KMS_KEY, "of the store", KMS_KEY_MEANING),
+    key("delivery_streams[].backup.s3.storage_class", STORAGE_CLASS, "of the bucket", STORAGE_CLASS_MEANING).beyond(),
+    key("delivery_streams[].backup.s3.acl", ACL, "none", ACL_MEANING).beyond(),
+    key("delivery_streams[].backup.s3.tags", TAGS, "none", TAGS_MEANING).beyond(),
+    key("delivery_streams[].backup.s3.create_bucket", KeyKind::Boolean, "false", CREATE_BUCKET_MEANING).beyond(),
 ];
 
 /// Keys of versions to come.
 static NOT_YET: &[&str] = &[
     "secrets",
     "admin.tls",
-    "s3.profile",
     "delivery_streams[].from_stream",
     "delivery_streams[].backlog_max",
     "delivery_streams[].buffering.object_size",
     "delivery_streams[].processing.decompress",
     "delivery_streams[].processing.deaggregate",
     "delivery_streams[].format.orc",
-    "delivery_streams[].destination.s3.server_side_encryption",
-    "delivery_streams[].destination.s3.storage_class",
-    "delivery_streams[].destination.s3.acl",
-    "delivery_streams[].destination.s3.tags",
 ];

@@ -134,6 +134,8 @@ fn sink(endpoint: &str, key_id: &str, secret: &str, bucket: &str) -> Result<Arc<
         endpoint: Some(endpoint.parse().map_err(|error| format!("{endpoint}: {error}"))?),
         region: REGION.to_owned(),
         keys: Some(keys),
+        profile: None,
+        ca: None,
         path_style: true,
     };
     let place = hydrant_config::Place::S3 { bucket: bucket.to_owned(), connection, options: S3Options::default() };

@@ -10,6 +10,7 @@ mod file;
 mod http_endpoint;
 mod opensearch;
 mod s3;
+mod splunk;
 mod upload;
 mod web;
 
@@ -37,6 +38,31 @@ pub trait Sink: Send + Sync + fmt::Debug + fmt::Display {
     fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Receipt, SinkError>>;
     /// Whether a delivery could work now; changes nothing at the destination that stays.
     fn check(&self) -> BoxFuture<'_, Result<(), SinkError>>;
+    /// What kind of store this is, found by writing and removing an object; `None` where there is nothing to find out.
+    fn probe(&self) -> BoxFuture<'_, Result<Option<StoreClass>, SinkError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+/// What a store makes of PUTs that ask to be the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreClass {
+    /// One wins: what is there is never overwritten.
+    Exclusive,
+    /// All win, the last one last. A repeat writes the same bytes, so an object is still one; but a stranger's object of the
+    /// same name would be overwritten.
+    Overwriting,
+}
+
+impl fmt::Display for StoreClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StoreClass::Exclusive => "holds conditional writes: nothing is ever overwritten",
+            StoreClass::Overwriting => {
+                "ignores conditional writes: whoever else writes under the same names would be overwritten"
+            }
+        })
+    }
 }
 
 /// The sink of a destination. Touches neither the network nor the disk; `Misconfigured` if its settings cannot work.
@@ -46,10 +72,7 @@ pub fn sink(destination: &Destination, disk: Arc<dyn Disk>) -> Result<Arc<dyn Si
         Destination::Objects(store) => object_sink(store, disk),
         Destination::HttpEndpoint(endpoint) => Ok(Arc::new(http_endpoint::HttpEndpointSink::new(endpoint)?)),
         Destination::OpenSearch(search) => Ok(Arc::new(opensearch::OpenSearchSink::new(search)?)),
-        Destination::Splunk(_) => {
-            let message = format!("`{}` is not available yet; use `s3` or `file`", destination.kind());
-            Err(SinkError::misconfigured("NotAvailable", message))
-        }
+        Destination::Splunk(splunk) => Ok(Arc::new(splunk::SplunkSink::new(splunk)?)),
     }
 }
 
@@ -57,6 +80,8 @@ pub fn sink(destination: &Destination, disk: Arc<dyn Disk>) -> Result<Arc<dyn Si
 pub fn object_sink(store: &ObjectStore, disk: Arc<dyn Disk>) -> Result<Arc<dyn Sink>, SinkError> {
     Ok(match &store.place {
         Place::File { directory } => Arc::new(file::FileSink::new(directory.clone(), disk)),
-        Place::S3 { bucket, connection, .. } => Arc::new(s3::S3Sink::new(bucket, connection)?),
+        Place::S3 { bucket, connection, options } => {
+            Arc::new(s3::S3Sink::new(bucket, connection, options, store.naming.prefix.text())?)
+        }
     })
 }

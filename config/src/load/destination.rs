@@ -8,7 +8,7 @@ use url::Url;
 use super::sections;
 use crate::destination::{
     Backup, BackupRecords, ContentEncoding, Destination, DocumentId, HttpEndpoint, IndexRotation, Login, ObjectStore,
-    OpenSearch, Place, S3Connection, S3Options, Splunk, SplunkEndpoint,
+    OpenSearch, Place, S3Connection, S3Options, ServerSideEncryption, Splunk, SplunkEndpoint,
 };
 use crate::model::{AccountId, Naming, StreamName};
 use crate::naming::{NamingMember, NamingProblem};
@@ -16,6 +16,7 @@ use crate::raw::{Fields, Kind, Reader, Value};
 
 /// As at AWS.
 const ATTRIBUTES_MAX: usize = 50;
+const TAGS_MAX: usize = 10;
 const ACCESS_KEY_BYTES_MAX: usize = 4096;
 /// In the ARN of a delivery stream that answers whatever region its clients sign for.
 const REGION: &str = "us-east-1";
@@ -82,10 +83,56 @@ fn object_store(
     } else {
         let bucket = section.parsed(reader, "bucket", parse_bucket);
         let connection = sections::connection(section, reader, s3);
-        bucket.map(|bucket| Place::S3 { bucket, connection, options: S3Options::default() })
+        let options = s3_options(section, reader);
+        bucket.map(|bucket| Place::S3 { bucket, connection, options })
     };
     let naming = naming(section, reader, partitioned);
     Some(ObjectStore { place: place?, naming: naming? })
+}
+
+/// What each object is stored with.
+fn s3_options(section: &Fields<'_>, reader: &mut Reader<'_>) -> S3Options {
+    let encryption = section.word(reader, "server_side_encryption");
+    let key_id = section.parsed(reader, "kms_key_id", |text| {
+        let valid = (1..=2048).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
+        if valid { Ok(text.to_owned()) } else { Err(String::new()) }
+    });
+    if let (Some(at), false) = (section.place_of("kms_key_id"), encryption == "aws:kms") {
+        let path = format!("{}.kms_key_id", section.path);
+        let hint = Some("add `server_side_encryption: aws:kms`, or remove the key".to_owned());
+        reader.findings.problem(Some(at), &path, "only `aws:kms` takes a key id", hint);
+    }
+    let encryption = match encryption {
+        "AES256" => Some(ServerSideEncryption::Aes256),
+        "aws:kms" => Some(ServerSideEncryption::Kms { key_id }),
+        _ => None,
+    };
+    let storage_class = section.parsed(reader, "storage_class", |text| {
+        let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        let valid = (1..=64).contains(&text.len()) && text.bytes().all(allowed);
+        if valid { Ok(text.to_owned()) } else { Err("AWS's name in capitals, such as `STANDARD_IA`".to_owned()) }
+    });
+    let acl = Some(section.word(reader, "acl")).filter(|acl| *acl != "none");
+    let tags = tags(section, reader);
+    let create_bucket = section.boolean(reader, "create_bucket").unwrap_or(false);
+    S3Options { encryption, storage_class, acl, tags, create_bucket }
+}
+
+fn tags(section: &Fields<'_>, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+    let Some(map) = section.take(reader, "tags") else { return BTreeMap::new() };
+    let entries = map.entries(reader);
+    if entries.len() > TAGS_MAX {
+        reader.problem(&map, format!("must be at most {TAGS_MAX} tags, got {}", entries.len()), "");
+    }
+    let mut tags = BTreeMap::new();
+    for (entry, value) in entries {
+        let Some(text) = value.text(reader) else { continue };
+        if !(1..=128).contains(&entry.key.chars().count()) || text.chars().count() > 256 {
+            reader.problem(&value, "must be a name of 1 to 128 characters and a value of up to 256", "");
+        }
+        tags.insert(entry.key.clone(), text);
+    }
+    tags
 }
 
 fn parse_bucket(text: &str) -> Result<String, String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::destination::{Authorities, S3Connection, S3Keys};
+use crate::destination::{Authorities, Profile, S3Connection, S3Keys};
 use crate::model::{AccountId, Column, ColumnKind, OnError, Plugin, Schema};
 use crate::raw::{Fields, Reader, Value};
 
@@ -30,7 +30,7 @@ pub(super) fn s3(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<S3Connect
     Some(connection(&section, reader, None))
 }
 
-/// What `fields` say, else what is inherited, else the default. Keys are inherited together or not at all.
+/// What `fields` say, else what is inherited, else the default. Keys and profile are inherited together or not at all.
 pub(super) fn connection(
     fields: &Fields<'_>,
     reader: &mut Reader<'_>,
@@ -44,8 +44,36 @@ pub(super) fn connection(
     let inherited_style = inherited.map(|s3| s3.path_style).filter(|_| !own_endpoint);
     let path_style = path_style.or(inherited_style).unwrap_or(endpoint.is_some());
     let region = region.or_else(|| inherited.map(|s3| s3.region.clone())).unwrap_or_else(|| "us-east-1".to_owned());
-    let keys = keys(fields, reader).or_else(|| inherited.and_then(|s3| s3.keys.clone()));
-    S3Connection { endpoint, region, keys, path_style }
+    let (own_keys, own_profile) = (keys(fields, reader), profile(fields, reader));
+    if let (Some(at), Some(_)) = (fields.place_of("profile"), fields.place_of("access_key_id")) {
+        let hint = Some("remove `profile`, or the keys".to_owned());
+        let path = format!("{}.profile", fields.path);
+        reader.findings.problem(Some(at), &path, "keys stand beside it, and only one of both can sign", hint);
+    }
+    let (keys, profile) = match (own_keys, own_profile) {
+        (None, None) => inherited.map(|s3| (s3.keys.clone(), s3.profile.clone())).unwrap_or_default(),
+        own => own,
+    };
+    let ca = authorities(fields, reader, "ca").or_else(|| inherited.and_then(|s3| s3.ca.clone()));
+    S3Connection { endpoint, region, keys, profile, ca, path_style }
+}
+
+fn profile(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Profile> {
+    let name = fields.parsed(reader, "profile", |text| {
+        let valid = (1..=128).contains(&text.len()) && !text.contains(']') && text.trim() == text;
+        if valid { Ok(text.to_owned()) } else { Err("the name alone, such as `default`".to_owned()) }
+    })?;
+    let home = |home: String| PathBuf::from(home).join(".aws/credentials");
+    let env = reader.env;
+    let file = env.get("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from).or_else(|_| env.get("HOME").map(home));
+    let Ok(file) = file else {
+        let hint = Some("set `$AWS_SHARED_CREDENTIALS_FILE` to the file that holds the profile".to_owned());
+        let path = format!("{}.profile", fields.path);
+        let message = "neither `$AWS_SHARED_CREDENTIALS_FILE` nor `$HOME` is set";
+        reader.findings.problem(fields.place_of("profile"), &path, message, hint);
+        return None;
+    };
+    Some(Profile { name, file })
 }
 
 fn keys(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Option<S3Keys> {

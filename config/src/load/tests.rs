@@ -63,6 +63,7 @@ s3:
   secret_access_key: env:SECRET
   session_token: env:TOKEN
   path_style: false
+  ca: ca.pem
 lambda:
   "arn:aws:lambda:us-east-1:123456789012:function:clean":
     plugin: clean.wasm
@@ -117,6 +118,13 @@ delivery_streams:
         secret_access_key: env:SECRET
         session_token: env:TOKEN
         path_style: true
+        ca: ca.pem
+        server_side_encryption: aws:kms
+        kms_key_id: arn:aws:kms:us-west-2:123456789012:key/1
+        storage_class: STANDARD_IA
+        acl: bucket-owner-full-control
+        tags: { team: web, "a b": "" }
+        create_bucket: true
   - name: two
     format:
       parquet:
@@ -148,10 +156,9 @@ delivery_streams:
         file_extension: .json
         endpoint: https://s3.example.com
         region: us-west-2
-        access_key_id: env:SECRET
-        secret_access_key: env:SECRET
-        session_token: env:TOKEN
+        profile: backup
         path_style: true
+        server_side_encryption: AES256
   - name: four
     destination:
       opensearch:
@@ -188,13 +195,8 @@ fn everything(dir: &Path) -> (Result<Loaded, Problems>, BTreeSet<String>) {
     for file in ["clean.wasm", "cert.pem", "key.pem"] {
         std::fs::write(dir.join(file), "").unwrap();
     }
-    std::fs::write(
-        dir.join("ca.pem"),
-        "-----BEGIN CERTIFICATE-----
-",
-    )
-    .unwrap();
-    let env = Environment::of([("SECRET", "s3cret"), ("TOKEN", "t0ken")]);
+    std::fs::write(dir.join("ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let env = Environment::of([("SECRET", "s3cret"), ("TOKEN", "t0ken"), ("HOME", "/home/h")]);
     load_and_trace(EVERYTHING, &dir.join(FILE), &env)
 }
 
@@ -282,6 +284,7 @@ fn every_example_loads() {
     std::fs::write(dir.path().join("plugins/access_log.wasm"), "").unwrap();
     let env = Environment::of([
         ("HYDRANT_SECRET", "a"),
+        ("HYDRANT_PARTNER_KEY", "b"),
         ("AWS_ACCESS_KEY_ID", "minioadmin"),
         ("AWS_SECRET_ACCESS_KEY", "minioadmin"),
     ]);

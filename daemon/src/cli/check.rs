@@ -1,4 +1,4 @@
-//! `hydrant check`: everything that could fail later, found now. Changes nothing.
+//! `hydrant check`: everything that could fail later, found now. Changes nothing that stays.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use hydrant_config::{Config, Partition, Prefix, PrefixValues};
 use hydrant_disk::RealDisk;
 use hydrant_plugins::{Chain, Host, HostOptions};
 use hydrant_shardlog::{Clock as _, SystemClock};
+use hydrant_sinks::{Sink, SinkError};
 
 use crate::cli::{ConfigFile, say};
 use crate::exit::{Exit, Failure, chain};
@@ -83,16 +84,24 @@ fn sample(prefix: &Prefix, time_zone: chrono_tz::Tz, error_output_type: Option<&
     prefix.evaluate(&partition, &mut values)
 }
 
+/// What is told about a destination that could be delivered to now.
+async fn reached(sink: &dyn Sink) -> Result<String, SinkError> {
+    sink.check().await?;
+    let class = sink.probe().await?;
+    let told = class.map(|class| format!(", and {class}")).unwrap_or_default();
+    Ok(format!("{sink} can be reached{told}"))
+}
+
 async fn destinations(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     for stream in &config.delivery_streams {
         let name = &stream.name;
         let checked = match hydrant_sinks::sink(&stream.destination, Arc::new(RealDisk::new())) {
-            Ok(sink) => sink.check().await.map(|()| sink.to_string()),
+            Ok(sink) => reached(&*sink).await,
             Err(error) => Err(error),
         };
         match checked {
-            Ok(sink) => say(format_args!("{name}: {sink} can be reached")),
+            Ok(told) => say(format_args!("{name}: {told}")),
             Err(error) => problems.push(format!("delivery stream `{name}`: {}", chain(&error))),
         }
     }

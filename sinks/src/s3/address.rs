@@ -102,7 +102,8 @@ mod tests {
 
     fn address(bucket: &str, endpoint: Option<&str>, path_style: bool) -> Address {
         let endpoint = endpoint.map(|text| Url::parse(text).unwrap());
-        let connection = S3Connection { endpoint, region: "eu-west-1".to_owned(), keys: None, path_style };
+        let connection =
+            S3Connection { endpoint, region: "eu-west-1".to_owned(), keys: None, profile: None, ca: None, path_style };
         Address::new(bucket, &connection).unwrap()
     }
 

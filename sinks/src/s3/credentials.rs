@@ -1,20 +1,54 @@
-//! Who signs: the keys of the configuration, or the ordinary chain of a machine in AWS.
+//! Who signs: the keys of the configuration, a profile, or the ordinary chain of a machine in AWS.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant_config::{S3Connection, S3Keys};
+use hydrant_config::{Profile, S3Connection, S3Keys};
 use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
 use object_store::{RetryConfig, StaticCredentialProvider};
 
 use crate::SinkError;
 
-/// The keys as configured; without any: `AWS_ACCESS_KEY_ID` and its like, a web identity token, a container's
-/// credentials, the instance's role, in this order. Profiles in `~/.aws` are not read: a service has no home.
-pub(super) fn provider(connection: &S3Connection) -> Result<AwsCredentialProvider, SinkError> {
-    match &connection.keys {
-        Some(keys) => Ok(Arc::new(StaticCredentialProvider::new(credential(keys)))),
-        None => chain(&connection.region),
+const NEXT: &str = "set `access_key_id` and `secret_access_key`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role";
+
+/// Gives the credentials of the moment.
+pub(super) enum Signer {
+    Provider(AwsCredentialProvider),
+    /// Its file is read for every request, for whoever writes it renews what is in it.
+    Profile(Profile),
+}
+
+impl Signer {
+    /// The keys or the profile as configured; without any: `AWS_ACCESS_KEY_ID` and its like, a web identity token, a
+    /// container's credentials, the instance's role, in this order.
+    pub(super) fn new(connection: &S3Connection) -> Result<Signer, SinkError> {
+        if let Some(profile) = &connection.profile {
+            return Ok(Signer::Profile(profile.clone()));
+        }
+        let provider: AwsCredentialProvider = match &connection.keys {
+            Some(keys) => Arc::new(StaticCredentialProvider::new(credential(keys))),
+            None => chain(&connection.region, std::env::vars())?,
+        };
+        Ok(Signer::Provider(provider))
+    }
+
+    pub(super) async fn credential(&self) -> Result<Arc<AwsCredential>, SinkError> {
+        match self {
+            Signer::Provider(provider) => provider.get_credential().await.map_err(missing),
+            Signer::Profile(profile) => {
+                let file = tokio::fs::read_to_string(&profile.file).await.map_err(|error| {
+                    let path = profile.file.display();
+                    no_credentials(&format!("cannot read `{path}`: {error}; it must hold the profile"))
+                        .with_source(error)
+                })?;
+                section(&file, &profile.name).map(Arc::new).ok_or_else(|| {
+                    let (path, name) = (profile.file.display(), &profile.name);
+                    no_credentials(&format!(
+                        "`{path}` has no section `[{name}]` with `aws_access_key_id` and `aws_secret_access_key`; add it"
+                    ))
+                })
+            }
+        }
     }
 }
 
@@ -26,9 +60,33 @@ fn credential(keys: &S3Keys) -> AwsCredential {
     }
 }
 
-fn chain(region: &str) -> Result<AwsCredentialProvider, SinkError> {
+/// One profile of a shared credentials file.
+fn section(file: &str, profile: &str) -> Option<AwsCredential> {
+    let mut inside = false;
+    let (mut key_id, mut secret_key, mut token) = (None, None, None);
+    for line in file.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            inside = name.trim() == profile;
+        } else if inside && let Some((name, text)) = line.split_once('=') {
+            let text = Some(text.trim().to_owned());
+            match name.trim() {
+                "aws_access_key_id" => key_id = text,
+                "aws_secret_access_key" => secret_key = text,
+                "aws_session_token" => token = text,
+                _ => {}
+            }
+        }
+    }
+    Some(AwsCredential { key_id: key_id?, secret_key: secret_key?, token })
+}
+
+fn chain(region: &str, variables: impl Iterator<Item = (String, String)>) -> Result<AwsCredentialProvider, SinkError> {
     let retry = RetryConfig { max_retries: 2, retry_timeout: Duration::from_secs(15), ..RetryConfig::default() };
-    let store = AmazonS3Builder::from_env()
+    let known = variables
+        .filter(|(name, _)| name.starts_with("AWS_"))
+        .filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)));
+    let store = known
+        .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
         .with_region(region)
         .with_bucket_name("credentials-only")
         .with_retry(retry)
@@ -38,7 +96,89 @@ fn chain(region: &str) -> Result<AwsCredentialProvider, SinkError> {
 }
 
 /// There are no credentials now. On a machine whose role service is away for a moment a slow repeat finds them again.
-pub(super) fn missing(error: object_store::Error) -> SinkError {
-    let next = "set `access_key_id` and `secret_access_key`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role";
-    SinkError::misconfigured("S3.NoCredentials", format!("no credentials for S3: {error}; {next}")).with_source(error)
+fn missing(error: object_store::Error) -> SinkError {
+    no_credentials(&format!("{error}; {NEXT}")).with_source(error)
+}
+
+fn no_credentials(why: &str) -> SinkError {
+    SinkError::misconfigured("S3.NoCredentials", format!("no credentials for S3: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SinkErrorKind;
+    use crate::loopback::{Loopback, Reply};
+
+    #[test]
+    fn a_profile_is_read_by_its_name() {
+        let file = "# comment\n[default]\naws_access_key_id = A\naws_secret_access_key=B\n\n[ other ]\n\
+                    aws_access_key_id=C\naws_secret_access_key = d=e\naws_session_token = F\nregion = x\n[half]\naws_access_key_id=G\n";
+        let credential = section(file, "other").unwrap();
+        assert_eq!(
+            (&*credential.key_id, &*credential.secret_key, credential.token.as_deref()),
+            ("C", "d=e", Some("F"))
+        );
+        let credential = section(file, "default").unwrap();
+        assert_eq!((&*credential.key_id, &*credential.secret_key, credential.token), ("A", "B", None));
+        assert!(section(file, "half").is_none() && section(file, "none").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_profile_that_is_renewed_is_used_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("credentials");
+        let signer = Signer::Profile(Profile { name: "p".to_owned(), file: file.clone() });
+        let error = signer.credential().await.unwrap_err();
+        assert!(error.kind == SinkErrorKind::Misconfigured && error.message.contains("cannot read"), "{error}");
+        for key in ["one", "two"] {
+            std::fs::write(&file, format!("[p]\naws_access_key_id={key}\naws_secret_access_key=s3cret\n")).unwrap();
+            assert_eq!(signer.credential().await.unwrap().key_id, key);
+        }
+        std::fs::write(&file, "[q]\n").unwrap();
+        let error = signer.credential().await.unwrap_err();
+        assert!(error.message.contains("no section `[p]`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_environment_comes_before_the_instance() {
+        let variables =
+            [("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "B"), ("AWS_SESSION_TOKEN", "C"), ("PATH", "x")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let signer = Signer::Provider(chain("eu-west-1", variables.into_iter()).unwrap());
+        let credential = signer.credential().await.unwrap();
+        assert_eq!((&*credential.key_id, &*credential.secret_key, credential.token.as_deref()), ("A", "B", Some("C")));
+    }
+
+    /// An instance's metadata service, version 2.
+    #[tokio::test]
+    async fn an_instance_signs_by_its_role() {
+        let service = Loopback::start(|_, request| match (&*request.method, &*request.path) {
+            ("PUT", "/latest/api/token") => Reply::of(200, "", "the-token"),
+            (_, _) if request.header("x-aws-ec2-metadata-token") != Some("the-token") => Reply::of(401, "", ""),
+            ("GET", "/latest/meta-data/iam/security-credentials/") => Reply::of(200, "", "role"),
+            ("GET", "/latest/meta-data/iam/security-credentials/role") => Reply::json(
+                200,
+                r#"{"AccessKeyId":"AKROLE","SecretAccessKey":"secret","Token":"session","Expiration":"2999-01-01T00:00:00Z"}"#,
+            ),
+            _ => Reply::of(404, "", ""),
+        })
+        .await;
+        let variables = [("AWS_METADATA_ENDPOINT".to_owned(), service.url(""))];
+        let signer = Signer::Provider(chain("eu-west-1", variables.into_iter()).unwrap());
+        let credential = signer.credential().await.unwrap();
+        assert_eq!((&*credential.key_id, credential.token.as_deref()), ("AKROLE", Some("session")));
+        signer.credential().await.unwrap();
+        assert_eq!(service.requests().len(), 3, "what is valid is kept");
+    }
+
+    #[tokio::test]
+    async fn a_machine_without_any_says_what_to_set() {
+        let nobody = Loopback::start(|_, _| Reply::of(404, "", "")).await;
+        let variables = [("AWS_METADATA_ENDPOINT".to_owned(), nobody.url(""))];
+        let error =
+            Signer::Provider(chain("eu-west-1", variables.into_iter()).unwrap()).credential().await.unwrap_err();
+        assert_eq!((error.kind, &*error.code), (SinkErrorKind::Misconfigured, "S3.NoCredentials"));
+        assert!(error.message.contains("access_key_id"), "{error}");
+    }
 }

@@ -11,6 +11,8 @@
 mod address;
 mod answer;
 mod credentials;
+mod options;
+mod probe;
 #[cfg(test)]
 mod tests;
 
@@ -23,17 +25,18 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use hydrant_config::S3Connection;
-use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
+use hydrant_config::{S3Connection, S3Options};
+use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpRequest, HttpRequestBody};
 use reqwest::Response;
 use tokio::sync::Semaphore;
 
 use self::address::Address;
 use self::answer::Refusal;
+use self::credentials::Signer;
 use crate::upload::{PIECES_MAX, Upload};
 use crate::web::{self, causes, header};
-use crate::{Body, Delivery, Receipt, Sink, SinkError};
+use crate::{Body, Delivery, Receipt, Sink, SinkError, StoreClass};
 
 /// Metadata that tells an object of ours from a stranger's.
 const DIGEST_METADATA: &str = "x-amz-meta-hydrant-sha256";
@@ -53,23 +56,42 @@ const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(10), idle: Du
 pub(crate) struct S3Sink {
     address: Address,
     region: String,
-    credentials: AwsCredentialProvider,
+    signer: Signer,
+    /// Those that every object has.
+    headers: HeaderMap,
+    create_bucket: bool,
+    /// What all keys begin with, up to a slash.
+    folder: String,
     client: reqwest::Client,
     permits: Arc<Semaphore>,
     idle: Duration,
 }
 
 impl S3Sink {
-    pub(crate) fn new(bucket: &str, connection: &S3Connection) -> Result<S3Sink, SinkError> {
-        S3Sink::with_timeouts(bucket, connection, TIMEOUTS)
+    /// `prefix` is what the keys will begin with, as it is written.
+    pub(crate) fn new(
+        bucket: &str,
+        connection: &S3Connection,
+        options: &S3Options,
+        prefix: &str,
+    ) -> Result<S3Sink, SinkError> {
+        let mut sink = S3Sink::with_timeouts(bucket, connection, TIMEOUTS)?;
+        sink.headers = options::headers(options)?;
+        sink.create_bucket = options.create_bucket;
+        let literal = prefix.split("!{").next().unwrap_or_default();
+        sink.folder = literal.rfind('/').map_or("", |slash| &literal[..=slash]).to_owned();
+        Ok(sink)
     }
 
     fn with_timeouts(bucket: &str, connection: &S3Connection, timeouts: Timeouts) -> Result<S3Sink, SinkError> {
-        let client = web::client("S3.Client", None, timeouts.connect)?;
+        let client = web::client("S3.Client", connection.ca.as_ref(), timeouts.connect)?;
         Ok(S3Sink {
             address: Address::new(bucket, connection)?,
             region: connection.region.clone(),
-            credentials: credentials::provider(connection)?,
+            signer: Signer::new(connection)?,
+            headers: HeaderMap::new(),
+            create_bucket: false,
+            folder: String::new(),
             client,
             permits: Arc::new(Semaphore::new(PIECES_MAX)),
             idle: timeouts.idle,
@@ -78,7 +100,8 @@ impl S3Sink {
 
     async fn put(&self, delivery: &Delivery) -> Result<Receipt, SinkError> {
         let url = self.address.key_url(&delivery.key)?;
-        let headers = put_headers(delivery)?;
+        let mut headers = self.headers.clone();
+        headers.extend(put_headers(delivery)?);
         let mut request = self.signed(Method::PUT, &url, headers, Some(&delivery.body.sha256)).await?;
         let length = HeaderValue::from(delivery.body.length);
         request.headers_mut().insert(CONTENT_LENGTH, length);
@@ -178,7 +201,7 @@ impl S3Sink {
         headers: HeaderMap,
         sha256: Option<&[u8; 32]>,
     ) -> Result<reqwest::Request, SinkError> {
-        let credential = self.credentials.get_credential().await.map_err(credentials::missing)?;
+        let credential = self.signer.credential().await?;
         let unusable = |error: Box<dyn Error + Send + Sync>| {
             SinkError::misconfigured("S3.BadRequest", format!("{self}: no request can be made of these settings"))
                 .with_source(error)
@@ -217,7 +240,7 @@ impl S3Sink {
         let cause = causes(&error);
         if cause.contains("invalid peer certificate") {
             let message = format!(
-                "{self} has a certificate that is not trusted: {cause}; install its authority's certificate on this machine"
+                "{self} has a certificate that is not trusted: {cause}; install its authority's certificate on this machine, or give it as `ca`"
             );
             return SinkError::misconfigured("S3.BadCertificate", message).with_source(error);
         }
@@ -251,7 +274,23 @@ impl fmt::Debug for S3Sink {
 
 impl Sink for S3Sink {
     fn deliver<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Receipt, SinkError>> {
-        self.put(delivery).boxed()
+        async {
+            match self.put(delivery).await {
+                Err(error) => Err(self.or_make_bucket(error).await),
+                taken => taken,
+            }
+        }
+        .boxed()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<Option<StoreClass>, SinkError>> {
+        async {
+            match self.race().await {
+                Ok(class) => Ok(Some(class)),
+                Err(error) => Err(self.or_make_bucket(error).await),
+            }
+        }
+        .boxed()
     }
 
     /// HEAD of the bucket: address, region, keys and bucket are right. Whether they may write, only a PUT can tell.

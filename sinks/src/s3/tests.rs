@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use hydrant_config::{S3Connection, S3Keys, Secret};
+use hydrant_config::{S3Connection, S3Keys, S3Options, Secret, ServerSideEncryption};
 
 use self::double::{Answer, Double, Memory, Request};
 use super::{S3Sink, Timeouts};
 use crate::contract::{self, Place, pattern, staged};
-use crate::{Receipt, Sink, SinkError, SinkErrorKind};
+use crate::{Receipt, Sink, SinkError, SinkErrorKind, StoreClass};
 
 const SECRET: &str = "s3cr3t-k3y";
 
@@ -26,6 +26,8 @@ fn connection(endpoint: &str) -> S3Connection {
         endpoint: Some(endpoint.parse().unwrap()),
         region: "eu-west-1".to_owned(),
         keys: Some(keys),
+        profile: None,
+        ca: None,
         path_style: true,
     }
 }
@@ -249,4 +251,78 @@ async fn metadata_that_no_header_can_carry_is_refused() {
     let mut delivery = staged("a", b"bytes");
     delivery.metadata.push(("hydrant-note".to_owned(), "a\r\nx-evil: 1".to_owned()));
     assert_eq!(sink.deliver(&delivery).await.unwrap_err().code, "S3.InvalidMetadata");
+}
+
+fn options() -> S3Options {
+    S3Options {
+        encryption: Some(ServerSideEncryption::Kms { key_id: Some("key-1".to_owned()) }),
+        storage_class: Some("STANDARD_IA".to_owned()),
+        acl: Some("bucket-owner-full-control"),
+        tags: [("team", "web & more"), ("ü", "")].map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
+        create_bucket: false,
+    }
+}
+
+#[tokio::test]
+async fn options_go_with_every_object_and_are_signed() {
+    let double = Double::scripted(vec![ok()]).await;
+    let sink = S3Sink::new("lake", &connection(&double.endpoint()), &options(), "").unwrap();
+    sink.deliver(&staged("a", b"bytes")).await.unwrap();
+    let [put] = &double.requests()[..] else { panic!() };
+    let signature = put.header("authorization").unwrap();
+    for (name, value) in [
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-server-side-encryption-aws-kms-key-id", "key-1"),
+        ("x-amz-storage-class", "STANDARD_IA"),
+        ("x-amz-acl", "bucket-owner-full-control"),
+        ("x-amz-tagging", "team=web+%26+more&%C3%BC="),
+    ] {
+        assert_eq!(put.header(name), Some(value), "{name}");
+        assert!(signature.contains(name), "{name} is not signed: {signature}");
+    }
+    let aes = S3Options { encryption: Some(ServerSideEncryption::Aes256), ..S3Options::default() };
+    assert_eq!(super::options::headers(&aes).unwrap()["x-amz-server-side-encryption"], "AES256");
+}
+
+#[tokio::test]
+async fn a_probe_finds_a_store_that_lets_one_win() {
+    let store = Double::memory().await;
+    let sink = S3Sink::new("lake", &connection(&store.endpoint()), &S3Options::default(), "in/x=!{a}/").unwrap();
+    assert_eq!(sink.probe().await.unwrap(), Some(StoreClass::Exclusive));
+    assert_eq!(store.names(), Vec::<String>::new(), "the probe is removed");
+    let requests = store.requests();
+    assert_eq!(requests.iter().filter(|request| request.method == "PUT").count(), 8);
+    assert!(requests.iter().all(|request| request.path.starts_with("/lake/in/.hydrant-probe-")), "{requests:?}");
+}
+
+#[tokio::test]
+async fn a_probe_finds_a_store_that_ignores_the_condition() {
+    let careless = Double::scripted(vec![ok(); 9]).await;
+    assert_eq!(sink_at(&careless.endpoint()).probe().await.unwrap(), Some(StoreClass::Overwriting));
+    let refusing = Double::scripted([vec![Answer::error(403, "AccessDenied"); 8], vec![ok()]].concat()).await;
+    assert_eq!(sink_at(&refusing.endpoint()).probe().await.unwrap_err().code, "S3.AccessDenied");
+    let busy = Double::scripted(vec![Answer::error(409, "ConditionalRequestConflict"); 8]).await;
+    assert_eq!(sink_at(&busy.endpoint()).probe().await.unwrap_err().kind, SinkErrorKind::Transient);
+}
+
+#[tokio::test]
+async fn a_missing_bucket_is_made_only_if_it_may() {
+    let missing = Answer::error(404, "NoSuchBucket");
+    for (create_bucket, kind, requests) in
+        [(false, SinkErrorKind::Misconfigured, 1), (true, SinkErrorKind::Transient, 2)]
+    {
+        let double = Double::scripted(vec![missing.clone(), Answer::status(200), ok()]).await;
+        let options = S3Options { create_bucket, ..S3Options::default() };
+        let sink = S3Sink::new("lake", &connection(&double.endpoint()), &options, "").unwrap();
+        let error = sink.deliver(&staged("a", b"bytes")).await.unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (kind, "S3.NoSuchBucket"), "{error}");
+        assert_eq!(double.requests().len(), requests);
+        if create_bucket {
+            let made = &double.requests()[1];
+            assert_eq!((made.method.as_str(), made.path.as_str()), ("PUT", "/lake/"));
+            let body = String::from_utf8(made.body.clone()).unwrap();
+            assert!(body.contains("<LocationConstraint>eu-west-1</LocationConstraint>"), "{body}");
+            sink.deliver(&staged("a", b"bytes")).await.unwrap();
+        }
+    }
 }

@@ -234,3 +234,42 @@ fn what_only_objects_have_is_refused_elsewhere() {
     1 problem; nothing was started
     ");
 }
+
+#[test]
+fn what_a_bucket_is_told_is_checked() {
+    let text = r#"    destination:
+      s3:
+        bucket: a
+        profile: "]"
+        ca: none.pem
+        server_side_encryption: AES256
+        kms_key_id: k
+        storage_class: standard
+        acl: everybody
+        tags: { a: 1, b: 2, c: 3, d: 4, e: 5, f: 6, g: 7, h: 8, i: 9, j: 10, "": 11 }
+        create_bucket: maybe"#;
+    insta::assert_snapshot!(stream_problems(text), @r#"
+    config error: hydrant.yaml:6:18: delivery_streams[0].destination.s3.profile: must be 1 to 128 bytes without `]`, got `]`
+      hint: the name alone, such as `default`
+    config error: hydrant.yaml:7:13: delivery_streams[0].destination.s3.ca: cannot read `none.pem`: No such file or directory (os error 2)
+      hint: the path is relative to the YAML file
+    config error: hydrant.yaml:9:21: delivery_streams[0].destination.s3.kms_key_id: only `aws:kms` takes a key id
+      hint: add `server_side_encryption: aws:kms`, or remove the key
+    config error: hydrant.yaml:10:24: delivery_streams[0].destination.s3.storage_class: must be 1 to 64 of `A-Z 0-9 _`, got `standard`
+      hint: AWS's name in capitals, such as `STANDARD_IA`
+    config error: hydrant.yaml:11:14: delivery_streams[0].destination.s3.acl: must be `none`, `private`, `public-read`, `public-read-write`, `authenticated-read`, `aws-exec-read`, `bucket-owner-read` or `bucket-owner-full-control`, got `everybody`
+    config error: hydrant.yaml:12:15: delivery_streams[0].destination.s3.tags: must be at most 10 tags, got 11
+    config error: hydrant.yaml:12:82: delivery_streams[0].destination.s3.tags."": must be a name of 1 to 128 characters and a value of up to 256
+    config error: hydrant.yaml:13:24: delivery_streams[0].destination.s3.create_bucket: must be `true` or `false`, got `maybe`
+    8 problems; nothing was started
+    "#);
+    let text =
+        r#"    destination: { s3: { bucket: a, profile: b, access_key_id: "plain:c", secret_access_key: "plain:d" } }"#;
+    insta::assert_snapshot!(stream_problems(text), @"
+    config error: hydrant.yaml:3:46: delivery_streams[0].destination.s3.profile: neither `$AWS_SHARED_CREDENTIALS_FILE` nor `$HOME` is set
+      hint: set `$AWS_SHARED_CREDENTIALS_FILE` to the file that holds the profile
+    config error: hydrant.yaml:3:46: delivery_streams[0].destination.s3.profile: keys stand beside it, and only one of both can sign
+      hint: remove `profile`, or the keys
+    2 problems; nothing was started
+    ");
+}

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::model::OnError;
-use crate::{BackupRecords, ContentEncoding, DocumentId, IndexRotation, SplunkEndpoint, Verdict};
+use crate::{
+    BackupRecords, ContentEncoding, DocumentId, IndexRotation, Profile, ServerSideEncryption, SplunkEndpoint, Verdict,
+};
 use std::time::Duration;
 
 #[test]
@@ -95,11 +97,21 @@ fn every_key_arrives() {
         (partitioning.jq.as_ref().unwrap().names(), partitioning.partitions_max),
         (&["customer".to_owned()][..], 50_000)
     );
-    let ObjectStore { place: Place::S3 { bucket, connection, .. }, naming } = objects(one) else { panic!("{one:?}") };
+    let ObjectStore { place: Place::S3 { bucket, connection, options }, naming } = objects(one) else {
+        panic!("{one:?}")
+    };
     assert_eq!((&**bucket, connection.endpoint.as_ref().unwrap().as_str()), ("logs", "https://s3.example.com/"));
     assert_eq!((&*connection.region, connection.path_style), ("us-west-2", true));
     assert_eq!(connection.keys.as_ref().unwrap().session_token.as_ref().unwrap().reveal(), "t0ken");
     assert_eq!((naming.time_zone, naming.file_extension.as_deref()), (chrono_tz::Tz::Europe__Berlin, Some(".json.gz")));
+    assert_eq!(connection.ca.as_ref().unwrap().path, dir.path().join("ca.pem"));
+    let key_id = Some("arn:aws:kms:us-west-2:123456789012:key/1".to_owned());
+    assert_eq!(options.encryption, Some(ServerSideEncryption::Kms { key_id }));
+    assert_eq!(
+        (options.storage_class.as_deref(), options.acl),
+        (Some("STANDARD_IA"), Some("bucket-owner-full-control"))
+    );
+    assert_eq!((&*options.tags["team"], &*options.tags["a b"], options.create_bucket), ("web", "", true));
 
     let two = &config.delivery_streams[1];
     let Format::Parquet(parquet) = &two.format else { panic!("{two:?}") };
@@ -132,6 +144,12 @@ fn destinations_that_take_requests_arrive_whole() {
         (backup.records, three.error_store().naming.prefix.text()),
         (BackupRecords::Failed, "three/!{timestamp:yyyy/MM/dd/HH}/")
     );
+
+    let Place::S3 { connection, options, .. } = &backup.store.place else { panic!("{backup:?}") };
+    let profile = Profile { name: "backup".to_owned(), file: "/home/h/.aws/credentials".into() };
+    assert_eq!((connection.profile.as_ref(), connection.keys.is_none()), (Some(&profile), true), "nor those of `s3`");
+    assert_eq!(connection.ca.as_ref().unwrap().path, dir.path().join("ca.pem"), "that of `s3`");
+    assert_eq!((&options.encryption, options.acl), (&Some(ServerSideEncryption::Aes256), None));
 
     let Destination::OpenSearch(search) = &four.destination else { panic!("{four:?}") };
     assert_eq!((search.endpoint.as_str(), &*search.index), ("https://search.example.com:9200/below", "access-logs"));

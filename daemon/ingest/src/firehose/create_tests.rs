@@ -19,7 +19,14 @@ fn mappings() -> Mappings {
     let schema = Schema::new(vec![Column { name: "ip".to_owned(), kind: ColumnKind::String }]).unwrap();
     Mappings {
         account: AccountId::parse("123456789012").unwrap(),
-        s3: Some(S3Connection { endpoint: None, region: "us-east-1".to_owned(), keys: None, path_style: true }),
+        s3: Some(S3Connection {
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            keys: None,
+            profile: None,
+            ca: None,
+            path_style: true,
+        }),
         lambda: BTreeMap::from([(LAMBDA.to_owned(), plugin)]),
         glue: BTreeMap::from([("web.access".to_owned(), schema)]),
     }

@@ -112,7 +112,14 @@ impl House {
         let log = open_log(&dir.path().join("demo"));
         let mappings = Mappings {
             account: AccountId::parse("123456789012").unwrap(),
-            s3: Some(S3Connection { endpoint: None, region: "us-east-1".to_owned(), keys: None, path_style: true }),
+            s3: Some(S3Connection {
+                endpoint: None,
+                region: "us-east-1".to_owned(),
+                keys: None,
+                profile: None,
+                ca: None,
+                path_style: true,
+            }),
             lambda: BTreeMap::new(),
             glue: BTreeMap::new(),
         };

@@ -175,6 +175,10 @@ impl State {
                 objects.insert(key, Object { bytes: request.body.clone(), sha256 });
                 Answer::status(200).header("etag", "\"e\"")
             }
+            ("DELETE", _) => {
+                objects.remove(&key);
+                Answer::status(204)
+            }
             _ => Answer::error(405, "MethodNotAllowed"),
         }
     }
