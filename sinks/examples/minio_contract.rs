@@ -16,7 +16,7 @@ use futures::future::{BoxFuture, join_all};
 use http::Method;
 use hydrant_config::{ObjectStore, S3Connection, S3Keys, S3Options, Secret};
 use hydrant_disk::RealDisk;
-use hydrant_sinks::{Delivery, Receipt, Sink, SinkErrorKind};
+use hydrant_sinks::{Delivery, Receipt, Sink, SinkErrorKind, StoreClass};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpRequest, HttpRequestBody};
 
@@ -121,6 +121,15 @@ impl Place for Server {
 }
 
 fn sink(endpoint: &str, key_id: &str, secret: &str, bucket: &str) -> Result<Arc<dyn Sink>, String> {
+    sink_with(endpoint, (key_id, secret), bucket, S3Options::default())
+}
+
+fn sink_with(
+    endpoint: &str,
+    (key_id, secret): (&str, &str),
+    bucket: &str,
+    options: S3Options,
+) -> Result<Arc<dyn Sink>, String> {
     let prefix = |kind| hydrant_config::Prefix::parse("", kind).map_err(|error| error.to_string());
     let naming = hydrant_config::Naming {
         prefix: prefix(hydrant_config::PrefixKind::Output)?,
@@ -138,7 +147,7 @@ fn sink(endpoint: &str, key_id: &str, secret: &str, bucket: &str) -> Result<Arc<
         ca: None,
         path_style: true,
     };
-    let place = hydrant_config::Place::S3 { bucket: bucket.to_owned(), connection, options: S3Options::default() };
+    let place = hydrant_config::Place::S3 { bucket: bucket.to_owned(), connection, options };
     hydrant_sinks::object_sink(&ObjectStore { place, naming }, Arc::new(RealDisk::new()))
         .map_err(|error| error.to_string())
 }
@@ -185,6 +194,9 @@ async fn only_real(server: &Server) -> Vec<(&'static str, Result<(), String>)> {
         ("equal deliveries race to one object and receipts for all that were told", equal_race(server).await),
         ("an attempt given up half-way is settled by its repeat", given_up(server).await),
         ("headers arrive", headers(server).await),
+        ("a probe finds that nothing is overwritten, and leaves nothing", probe(server).await),
+        ("storage class and tags arrive", options(server).await),
+        ("a bucket is made where it may be", made_bucket(server).await),
     ]
 }
 
@@ -244,6 +256,48 @@ async fn headers(server: &Server) -> Result<(), String> {
     server.sink.deliver(&delivery).await.map_err(|error| error.to_string())?;
     let again = server.sink.deliver(&delivery).await.map_err(|error| error.to_string())?;
     if again == (Receipt::taken(true)) { Ok(()) } else { Err(format!("got {again:?}")) }
+}
+
+async fn probe(server: &Server) -> Result<(), String> {
+    let before = server.list().await?;
+    for _ in 0..ROUNDS {
+        let class = server.sink.probe().await.map_err(|error| error.to_string())?;
+        if class != Some(StoreClass::Exclusive) {
+            return Err(format!("got {class:?}"));
+        }
+    }
+    if server.list().await? == before { Ok(()) } else { Err("a probe is left behind".to_owned()) }
+}
+
+async fn options(server: &Server) -> Result<(), String> {
+    let options = S3Options {
+        storage_class: Some("REDUCED_REDUNDANCY".to_owned()),
+        acl: Some("bucket-owner-full-control"),
+        tags: [("team".to_owned(), "web + more".to_owned())].into(),
+        ..S3Options::default()
+    };
+    let keys = (server.key_id.as_str(), server.secret.as_str());
+    let sink = sink_with(&server.endpoint, keys, &server.bucket, options)?;
+    sink.deliver(&staged("options/a", b"bytes")).await.map_err(|error| error.to_string())?;
+    let (status, tags) = server.request(Method::GET, "/options/a?tagging=", b"").await?;
+    let tags = String::from_utf8_lossy(&tags).into_owned();
+    let (_, listed) = server.request(Method::GET, "?list-type=2&prefix=options%2F", b"").await?;
+    let listed = String::from_utf8_lossy(&listed).into_owned();
+    let tagged = tags.contains("<Key>team</Key><Value>web + more</Value>");
+    let classed = listed.contains("<StorageClass>REDUCED_REDUNDANCY</StorageClass>");
+    if tagged && classed { Ok(()) } else { Err(format!("{status} {tags} {listed}")) }
+}
+
+async fn made_bucket(server: &Server) -> Result<(), String> {
+    let options = S3Options { create_bucket: true, ..S3Options::default() };
+    let keys = (server.key_id.as_str(), server.secret.as_str());
+    let sink = sink_with(&server.endpoint, keys, "made-on-demand", options)?;
+    let delivery = staged("a", b"bytes");
+    match sink.deliver(&delivery).await {
+        Err(error) if error.kind == SinkErrorKind::Transient && error.code == "S3.NoSuchBucket" => {}
+        other => return Err(format!("got {other:?}")),
+    }
+    sink.deliver(&delivery).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn encoded(key: &str) -> String {

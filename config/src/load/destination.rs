@@ -127,8 +127,11 @@ fn tags(section: &Fields<'_>, reader: &mut Reader<'_>) -> BTreeMap<String, Strin
     let mut tags = BTreeMap::new();
     for (entry, value) in entries {
         let Some(text) = value.text(reader) else { continue };
-        if !(1..=128).contains(&entry.key.chars().count()) || text.chars().count() > 256 {
-            reader.problem(&value, "must be a name of 1 to 128 characters and a value of up to 256", "");
+        let allowed = |c: char| c.is_alphanumeric() || " +-=._:/@".contains(c);
+        let short = (1..=128).contains(&entry.key.chars().count()) && text.chars().count() <= 256;
+        if !short || !entry.key.chars().chain(text.chars()).all(allowed) {
+            let message = "must be a name of 1 to 128 and a value of up to 256 letters, digits, blanks and `+-=._:/@`";
+            reader.problem(&value, message, "");
         }
         tags.insert(entry.key.clone(), text);
     }

@@ -246,7 +246,7 @@ fn what_a_bucket_is_told_is_checked() {
         kms_key_id: k
         storage_class: standard
         acl: everybody
-        tags: { a: 1, b: 2, c: 3, d: 4, e: 5, f: 6, g: 7, h: 8, i: 9, j: 10, "": 11 }
+        tags: { a: "&", b: 2, c: 3, d: 4, e: 5, f: 6, g: 7, h: 8, i: 9, j: 10, "": 11 }
         create_bucket: maybe"#;
     insta::assert_snapshot!(stream_problems(text), @r#"
     config error: hydrant.yaml:6:18: delivery_streams[0].destination.s3.profile: must be 1 to 128 bytes without `]`, got `]`
@@ -259,9 +259,10 @@ fn what_a_bucket_is_told_is_checked() {
       hint: AWS's name in capitals, such as `STANDARD_IA`
     config error: hydrant.yaml:11:14: delivery_streams[0].destination.s3.acl: must be `none`, `private`, `public-read`, `public-read-write`, `authenticated-read`, `aws-exec-read`, `bucket-owner-read` or `bucket-owner-full-control`, got `everybody`
     config error: hydrant.yaml:12:15: delivery_streams[0].destination.s3.tags: must be at most 10 tags, got 11
-    config error: hydrant.yaml:12:82: delivery_streams[0].destination.s3.tags."": must be a name of 1 to 128 characters and a value of up to 256
+    config error: hydrant.yaml:12:20: delivery_streams[0].destination.s3.tags.a: must be a name of 1 to 128 and a value of up to 256 letters, digits, blanks and `+-=._:/@`
+    config error: hydrant.yaml:12:84: delivery_streams[0].destination.s3.tags."": must be a name of 1 to 128 and a value of up to 256 letters, digits, blanks and `+-=._:/@`
     config error: hydrant.yaml:13:24: delivery_streams[0].destination.s3.create_bucket: must be `true` or `false`, got `maybe`
-    8 problems; nothing was started
+    9 problems; nothing was started
     "#);
     let text =
         r#"    destination: { s3: { bucket: a, profile: b, access_key_id: "plain:c", secret_access_key: "plain:d" } }"#;
