@@ -196,7 +196,7 @@ fn everything(dir: &Path) -> (Result<Loaded, Problems>, BTreeSet<String>) {
         std::fs::write(dir.join(file), "").unwrap();
     }
     std::fs::write(dir.join("ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
-    let env = Environment::of([("SECRET", "s3cret"), ("TOKEN", "t0ken"), ("HOME", "/home/h")]);
+    let env = Environment::of([("SECRET", "s3cret"), ("TOKEN", "t0ken"), ("HOME", "/h")]);
     load_and_trace(EVERYTHING, &dir.join(FILE), &env)
 }
 

@@ -1,14 +1,19 @@
 //! Who signs: the keys of the configuration, a profile, or the ordinary chain of a machine in AWS.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hydrant_config::{Profile, S3Connection, S3Keys};
+use hydrant_disk::{Disk as _, RealDisk, read_exact_at};
 use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
 use object_store::{RetryConfig, StaticCredentialProvider};
 
 use crate::SinkError;
 
+/// More is no file of profiles.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 const NEXT: &str = "set `access_key_id` and `secret_access_key`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role";
 
 /// Gives the credentials of the moment.
@@ -36,7 +41,9 @@ impl Signer {
         match self {
             Signer::Provider(provider) => provider.get_credential().await.map_err(missing),
             Signer::Profile(profile) => {
-                let file = tokio::fs::read_to_string(&profile.file).await.map_err(|error| {
+                let path = profile.file.clone();
+                let read = tokio::task::spawn_blocking(move || whole(&path)).await;
+                let file = read.unwrap_or_else(|stopped| Err(io::Error::other(stopped))).map_err(|error| {
                     let path = profile.file.display();
                     no_credentials(&format!("cannot read `{path}`: {error}; it must hold the profile"))
                         .with_source(error)
@@ -58,6 +65,13 @@ fn credential(keys: &S3Keys) -> AwsCredential {
         secret_key: keys.secret_access_key.reveal().to_owned(),
         token: keys.session_token.as_ref().map(|token| token.reveal().to_owned()),
     }
+}
+
+fn whole(path: &Path) -> io::Result<String> {
+    let file = RealDisk::new().open(path)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?.min(FILE_BYTES_MAX)).unwrap_or(0)];
+    read_exact_at(&*file, &mut bytes, 0)?;
+    String::from_utf8(bytes).map_err(io::Error::other)
 }
 
 /// One profile of a shared credentials file.

@@ -146,7 +146,7 @@ fn destinations_that_take_requests_arrive_whole() {
     );
 
     let Place::S3 { connection, options, .. } = &backup.store.place else { panic!("{backup:?}") };
-    let profile = Profile { name: "backup".to_owned(), file: "/home/h/.aws/credentials".into() };
+    let profile = Profile { name: "backup".to_owned(), file: "/h/.aws/credentials".into() };
     assert_eq!((connection.profile.as_ref(), connection.keys.is_none()), (Some(&profile), true), "nor those of `s3`");
     assert_eq!(connection.ca.as_ref().unwrap().path, dir.path().join("ca.pem"), "that of `s3`");
     assert_eq!((&options.encryption, options.acl), (&Some(ServerSideEncryption::Aes256), None));
