@@ -16,7 +16,7 @@ pub(super) fn give_up(laid: &[Laid], found: &SimDisk, truth: &Truth, known: Opti
     let options = LogOptions { accept_loss: true, known_durable, ..sim_options() };
     let mut dice = Dice::new(truth.last() ^ laid.iter().map(|segment| segment.end).sum::<u64>());
     let cut_off = dice.chance(1, 2);
-    let disk = if cut_off { stopped_on_the_way(disk, &options, &mut dice) } else { disk };
+    let disk = if cut_off { stopped_on_the_way(&disk, &options, &mut dice) } else { disk };
     let (log, recovery) = open_with(Arc::new(disk.clone()), options).expect("its loss was accepted");
     let (read, lost) = survey(&log, truth, truth.last());
     assert!(cut_off || !recovery.lost.is_empty());
@@ -37,7 +37,7 @@ pub(super) fn give_up(laid: &[Laid], found: &SimDisk, truth: &Truth, known: Opti
 }
 
 /// Accepts the loss on a device that dies at some call, and loses what was not synced: the next opening starts from there.
-fn stopped_on_the_way(disk: SimDisk, options: &LogOptions, dice: &mut Dice) -> SimDisk {
+fn stopped_on_the_way(disk: &SimDisk, options: &LogOptions, dice: &mut Dice) -> SimDisk {
     let device = FaultyDisk::new(Arc::new(disk.clone()));
     device.inject(Fault::From(1 + dice.below(60)));
     match open_with(Arc::new(device), options.clone()) {
