@@ -11,7 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use futures::future::{BoxFuture, FutureExt as _};
 use hydrant_disk::create_dir_durable;
 use hydrant_ingest::{
-    CatalogError, ControlError, Kinesis, KinesisPlane, KinesisStream, KinesisStreams, StoredKinesis, StoredStatus,
+    CatalogError, ControlError, EventBudget, Kinesis, KinesisPlane, KinesisStream, KinesisStreams, StoredKinesis,
+    StoredStatus,
 };
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Expendable, Limits, OpenError, Progress, ShardLog};
@@ -79,7 +80,14 @@ pub(crate) fn open_all(engine: &Arc<Engine>, discard: &[String]) -> Result<Kines
         insert(engine, &streams, stored)?;
     }
     let plane = Arc::new(Plane { engine: Arc::clone(engine) });
-    Ok(Kinesis { streams, plane, limits: Arc::new(engine.config.limits.clone()), calls: Arc::default() })
+    let limits = Arc::new(engine.config.limits.clone());
+    let events = Arc::new(EventBudget::new(event_bytes(engine.config.memory)));
+    Ok(Kinesis { streams, plane, limits, calls: Arc::default(), events })
+}
+
+/// A part of what requests may hold in all: subscriptions that are not read keep it from one another, and not from puts.
+pub(crate) fn event_bytes(memory: u64) -> u64 {
+    memory / 16
 }
 
 fn insert(engine: &Engine, streams: &KinesisStreams, stored: StoredKinesis) -> Result<(), Failure> {

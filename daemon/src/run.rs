@@ -135,7 +135,8 @@ fn is_same(one: &Path, other: &Path) -> bool {
 fn front(engine: &Arc<Engine>, registry: Arc<Registry>, kinesis: Kinesis, counters: Arc<Counters>) -> Front {
     let config = &engine.config;
     let auth = config.credentials.as_deref().map_or(Auth::Open, |credentials| Auth::Keys(Keys::new(credentials)));
-    let budget = usize::try_from(config.memory / 4).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+    let budget = config.memory / 4 - kinesis::event_bytes(config.memory);
+    let budget = usize::try_from(budget).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
     Front {
         registry,
         auth,

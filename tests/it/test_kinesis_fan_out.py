@@ -3,9 +3,11 @@
 import datetime
 import json
 import os
+import re
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError, EventStreamError
@@ -153,6 +155,26 @@ def test_a_slow_reader_is_waited_for_and_loses_nothing(daemon):
     numbers = [int(record["SequenceNumber"]) for record in read]
     assert numbers == sorted(set(numbers)) and len(numbers) == 400
     assert behind[-1] == 0 and behind[len(behind) // 2] > 0
+
+
+def test_readers_that_stopped_reading_hold_up_no_put(daemon_of):
+    daemon = daemon_of([], memory="64 MiB").start()
+    client = kinesis(daemon)
+    make(client, "s", 1)
+    payload = bytes(range(256)) * 512
+    stuck = [subscribe(client, register(client, "s", f"c{number}"), Type="TRIM_HORIZON") for number in range(15)]
+    for _ in range(24):
+        answer = client.put_records(StreamName="s", Records=[{"Data": payload, "PartitionKey": "k"}] * 8)
+        assert answer["FailedRecordCount"] == 0
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
+    print(f"15 readers that do not read, 24 MiB put: {resident:.0f} MiB resident")
+    assert resident < 160
+    # One that reads after all gets everything.
+    records, _ = take(events_of(stuck[7]), 192)
+    assert all(record["Data"] == payload for record in records) and len(records) == 192
+    for stream in stuck:
+        stream.close()
 
 
 def test_the_end_of_a_shard_names_its_children(daemon):

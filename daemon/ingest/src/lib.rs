@@ -36,7 +36,7 @@ pub use control::{ControlError, ControlPlane, NewDeliveryStream};
 pub use counters::{Counters, Refusal};
 pub use error::ApiError;
 pub use firehose::{Mappings, delivery_stream_from_request};
-pub use kinesis::{Kinesis, KinesisCalls, KinesisPlane, KinesisStream, KinesisStreams};
+pub use kinesis::{EventBudget, Kinesis, KinesisCalls, KinesisPlane, KinesisStream, KinesisStreams};
 pub use registry::{DeliveryStreamDefinition, Entry, Origin, Registry, RegistryError, Status, StreamHandle};
 pub use server::{Front, Limits, Server, Tls, TlsError};
 pub use sigv4::{Auth, Keys};

@@ -16,6 +16,7 @@ mod subscribe;
 mod subscriptions;
 mod throttle;
 mod token;
+mod unsent;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) use resource::policy_of;
 pub use stream::{KinesisStream, KinesisStreams};
 pub use throttle::Calls as KinesisCalls;
 pub(crate) use token::stream_of_token;
+pub use unsent::EventBudget;
 
 pub(crate) const TARGET: &str = "Kinesis_20131202.";
 /// PutRecords has up to 10 MiB of data, which base64 makes a third larger.
@@ -48,6 +50,7 @@ pub struct Kinesis {
     pub plane: Arc<dyn KinesisPlane>,
     pub limits: Arc<KinesisLimits>,
     pub calls: Arc<KinesisCalls>,
+    pub events: Arc<EventBudget>,
 }
 
 /// What the daemon does about Kinesis streams. Calls run to their end, even if the client is gone.

@@ -1,7 +1,7 @@
 //! SubscribeToShard: the records of one shard as they are stored, as events on one answer.
 //!
-//! Invariant: the next event is made when the one before was taken, so a slow reader holds two batches and no more; and what
-//! an event continues from is behind all the records that were given, and before all that were not.
+//! Invariant: the next event is made when the one before was taken, so a slow reader is waited for; and what an event continues
+//! from is behind all the records that were given, and before all that were not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use hydrant_record::{Lsn, Record, SequenceNumber};
-use hydrant_shardlog::{ReadError, Shard, ShardBatch, ShardLog, ShardTail};
+use hydrant_shardlog::{ReadError, Shard, ShardLog, ShardTail};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -20,6 +20,7 @@ use super::get::{Given, children, given, is_end};
 use super::iterator::{self, Start, floor};
 use super::model::{parse_shard_id, required_id, shard_id, timestamp};
 use super::subscriptions::{End, Refused, Slot};
+use super::unsent::Unsent;
 use super::{KinesisStream, Request, event_stream};
 use crate::ApiError;
 use crate::request::Operations;
@@ -33,8 +34,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Data of one event, if one record is not larger.
 const EVENT_BYTES: usize = 512 << 10;
 const EVENT_RECORDS: usize = 10_000;
-/// Two batches, and the first of them once more as base64 and as the text of the event.
-const COST_PER_BYTE: usize = 5;
 const TYPES: [&str; 5] = ["AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"];
 
 #[derive(Debug, Serialize)]
@@ -55,8 +54,8 @@ struct Subscription {
     log: ShardLog,
     shard: Shard,
     tail: ShardTail,
-    /// Read, and not given out yet.
-    ahead: Option<ShardBatch>,
+    /// The record behind those that were given out, if it was read.
+    ahead: Vec<Record>,
     after: Option<Lsn>,
     more: Arc<Notify>,
     slot: Slot,
@@ -67,12 +66,14 @@ struct Subscription {
     ready_at: Instant,
     operations: Arc<Operations>,
     wire: Wire,
-    /// For what the event before holds until it is taken.
-    paid: Option<OwnedSemaphorePermit>,
+    unsent: Arc<Unsent>,
+    /// Bytes of the event that were not taken yet.
+    left: usize,
+    last: bool,
 }
 
 enum Step {
-    Event(Bytes),
+    Event(Bytes, Option<OwnedSemaphorePermit>),
     Last(Bytes),
     Over,
 }
@@ -137,7 +138,7 @@ impl Subscription {
         let more = Arc::new(Notify::new());
         Subscription {
             tail: tail(&log, &shard, after, &more),
-            ahead: None,
+            ahead: Vec::new(),
             after,
             more,
             slot,
@@ -145,9 +146,11 @@ impl Subscription {
             ready_at: now,
             last_event: now,
             last_read: now - PAUSE,
+            unsent: at.operations.kinesis.events.unsent(),
+            left: 0,
+            last: false,
             operations: Arc::clone(&at.operations),
             wire: at.wire,
-            paid: None,
             stream,
             log,
             shard,
@@ -156,19 +159,36 @@ impl Subscription {
 
     fn events(self) -> impl futures::Stream<Item = Bytes> + Send {
         let first = event_stream::initial_response(self.wire);
-        let rest = stream::unfold(Some(self), |live| async move {
-            let mut live = live?;
-            match live.step().await {
-                Step::Event(event) => Some((event, Some(live))),
-                Step::Last(event) => Some((event, None)),
-                Step::Over => None,
-            }
-        });
+        let rest = stream::unfold(self, |mut live| async move { live.piece().await.map(|piece| (piece, live)) });
         stream::iter([first]).chain(rest)
     }
 
+    /// A piece of the event under way, or of the next one. `None` ends the answer.
+    async fn piece(&mut self) -> Option<Bytes> {
+        if self.left == 0 {
+            if self.last {
+                return None;
+            }
+            let (event, paid) = match self.step().await {
+                Step::Event(event, paid) => (event, paid),
+                Step::Last(event) => {
+                    self.last = true;
+                    (event, None)
+                }
+                Step::Over => return None,
+            };
+            self.left = event.len();
+            self.unsent.put(event, paid);
+        }
+        let piece = self.unsent.take();
+        if piece.is_none() {
+            tracing::debug!(stream = self.stream.name, "a subscription was cut off: its reader has stopped reading");
+        }
+        self.left -= piece.as_ref().map_or(0, Bytes::len);
+        piece
+    }
+
     async fn step(&mut self) -> Step {
-        self.paid = None;
         loop {
             if let Some(end) = self.slot.ended() {
                 return self.end(end);
@@ -179,11 +199,15 @@ impl Subscription {
             if !self.pause().await {
                 continue;
             }
-            let Some(paid) = self.pay().await else { continue };
+            let Some(paid) = self.pay().await else {
+                if self.is_silent() {
+                    return Step::Event(self.event(&[], None), None);
+                }
+                continue;
+            };
             match self.read().await {
                 Ok(records) if !records.is_empty() => {
-                    self.paid = Some(paid);
-                    return Step::Event(self.event(&records, None));
+                    return Step::Event(self.event(&records, None), Some(paid));
                 }
                 Ok(_) if self.is_end() => {
                     let children = children(&self.shard, &self.log.shards());
@@ -192,7 +216,7 @@ impl Subscription {
                 Ok(_) => {
                     drop(paid);
                     if self.wait().await {
-                        return Step::Event(self.event(&[], None));
+                        return Step::Event(self.event(&[], None), None);
                     }
                 }
                 // What it wanted to read is gone; what is left is read.
@@ -222,31 +246,35 @@ impl Subscription {
 
     /// For one event. `None` if something else must be looked at first.
     async fn pay(&mut self) -> Option<OwnedSemaphorePermit> {
-        let record_max = self.stream.settings().record_kib_max as usize * 1024;
-        let cost = u32::try_from(record_max.max(EVENT_BYTES) * COST_PER_BYTE).unwrap_or(u32::MAX);
-        let budget = Arc::clone(&self.operations.budget);
+        let events = &self.operations.kinesis.events;
+        let heartbeat = self.last_event + HEARTBEAT;
         tokio::select! {
-            permit = budget.acquire_many_owned(cost) => permit.ok(),
+            paid = events.pay() => paid,
             _ = self.slot.end() => None,
-            () = sleep_until(self.ends_at) => None,
+            () = sleep_until(heartbeat.min(self.ends_at)) => None,
         }
+    }
+
+    fn is_silent(&self) -> bool {
+        Instant::now() >= self.last_event + HEARTBEAT
     }
 
     /// The next records, none when caught up; and looks ahead, which tells how far behind the reader is.
     async fn read(&mut self) -> Result<Vec<Record>, ReadError> {
         sleep_until(self.last_read + PAUSE).await;
-        let ready = self.ahead.take();
+        let first = std::mem::take(&mut self.ahead);
         let (log, shard, more) = (self.log.clone(), self.shard, Arc::clone(&self.more));
         let after = self.after;
         // A tail that did not come back, because reading panicked, is made anew.
         let mut reader = std::mem::replace(&mut self.tail, self.log.shard_tail(self.shard.ix, after));
         let running = tokio::task::spawn_blocking(move || {
-            let read = match ready {
-                Some(batch) => Ok(Some(batch)),
-                None => next(&mut reader),
-            };
+            let read = next(&mut reader, EVENT_BYTES, first);
             // The error of looking ahead comes again when it is its turn.
-            let ahead = if matches!(read, Ok(Some(_))) { next(&mut reader).ok().flatten() } else { None };
+            let ahead = if read.as_ref().is_ok_and(|records| !records.is_empty()) {
+                next(&mut reader, 1, Vec::new()).unwrap_or_default()
+            } else {
+                Vec::new()
+            };
             (read, ahead, reader)
         });
         let Ok((read, ahead, reader)) = running.await else {
@@ -255,12 +283,9 @@ impl Subscription {
         };
         self.tail = reader;
         self.last_read = Instant::now();
-        let records = read?.map(|batch| batch.records).unwrap_or_default();
-        self.after = match &ahead {
-            Some(_) => records.last().map(|record| record.lsn),
-            None => self.tail.position(),
-        }
-        .max(self.after);
+        let records = read?;
+        let behind = if ahead.is_empty() { self.tail.position() } else { records.last().map(|record| record.lsn) };
+        self.after = behind.max(self.after);
         self.ahead = ahead;
         Ok(records)
     }
@@ -287,8 +312,11 @@ impl Subscription {
             self.ready_at = self.last_event + Duration::from_micros(bytes as u64 * 1_000_000 / rate);
         }
         let now = self.operations.clock.now();
-        let behind = records.last().filter(|_| self.ahead.is_some()).map(|last| now.since(last.arrived_at));
-        let behind = behind.map_or(0, |behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX).max(1));
+        let behind = records.last().filter(|_| !self.ahead.is_empty()).map(|last| now.since(last.arrived_at));
+        // One that could not even read is behind, and nobody knows how far.
+        let waiting = records.is_empty() && children.is_none() && self.log.last() > self.after;
+        let behind =
+            behind.map_or(u64::from(waiting), |behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX).max(1));
         let (created, ix) = (self.shard.created_at, self.shard.ix);
         let number = SequenceNumber::new(created, ix, self.after.map_or(0, Lsn::get), now);
         let encryption = self.stream.settings().encryption();
@@ -319,12 +347,14 @@ fn tail(log: &ShardLog, shard: &Shard, after: Option<Lsn>, more: &Arc<Notify>) -
     tail
 }
 
-/// Records, after others were passed. Reads disk.
-fn next(tail: &mut ShardTail) -> Result<Option<ShardBatch>, ReadError> {
-    while let Some(batch) = tail.next(EVENT_BYTES, EVENT_RECORDS)? {
+/// More records behind the first, about so many bytes of data, after those of other shards were passed. Reads disk.
+fn next(tail: &mut ShardTail, bytes_max: usize, mut records: Vec<Record>) -> Result<Vec<Record>, ReadError> {
+    let had = records.iter().map(|record| record.data.len()).sum::<usize>();
+    while let Some(batch) = tail.next(bytes_max.saturating_sub(had), EVENT_RECORDS)? {
         if !batch.records.is_empty() {
-            return Ok(Some(batch));
+            records.extend(batch.records);
+            break;
         }
     }
-    Ok(None)
+    Ok(records)
 }

@@ -11,9 +11,9 @@ use futures::future::BoxFuture;
 use hydrant_config::{AccountId, Credential, Pattern, Policy, S3Connection, Secret, Statement, StreamName, TlsFiles};
 use hydrant_disk::RealDisk;
 use hydrant_ingest::{
-    Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, Front, Keys, Kinesis, KinesisPlane,
-    KinesisStreams, Limits, Mappings, NewDeliveryStream, Origin, Registry, Server, StoredKinesis, StreamHandle, Tls,
-    delivery_stream_from_request,
+    Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, EventBudget, Front, Keys, Kinesis,
+    KinesisPlane, KinesisStreams, Limits, Mappings, NewDeliveryStream, Origin, Registry, Server, StoredKinesis,
+    StreamHandle, Tls, delivery_stream_from_request,
 };
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Clock, LogOptions, ShardLog};
@@ -150,6 +150,7 @@ impl House {
                 plane: Arc::new(OnlyLogs(dir.path().to_owned())),
                 limits: Arc::default(),
                 calls: Arc::default(),
+                events: Arc::new(EventBudget::new(8 << 20)),
             },
             mappings,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
