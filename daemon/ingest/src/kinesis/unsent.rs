@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// For a batch of records, its base64 and the text of the event. What one record is larger than that is not paid for, as in
 /// GetRecords.
 const COST: u32 = 3 << 20;
-const STALL: Duration = Duration::from_secs(10);
+const STALL: Duration = Duration::from_secs(5);
 /// What a connection gets at once, and keeps if it is stuck.
 const PIECE_BYTES: usize = 64 << 10;
 
