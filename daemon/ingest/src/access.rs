@@ -109,7 +109,9 @@ pub(crate) fn of_kinesis(
     let sealed = ["ShardIterator", "NextToken"].into_iter().filter_map(text);
     let sealed = sealed.filter_map(|token| kinesis::stream_of_token(token, streams));
     // A stream of every region is one of the caller's.
-    let of = |stream: &KinesisStream| if stream.region.is_empty() { region.to_owned() } else { stream.region.clone() };
+    let of = |stream: &kinesis::KinesisStream| {
+        if stream.region.is_empty() { region.to_owned() } else { stream.region.clone() }
+    };
     let sealed = sealed.map(|stream| stream_arn(account, &of(&stream), &stream.name));
     with_policies(named.into_iter().chain(arns).chain(sealed), streams)
 }
