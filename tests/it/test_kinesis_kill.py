@@ -25,7 +25,7 @@ def step(client, name, what):
     elif what == "register":
         client.register_stream_consumer(StreamARN=arn, ConsumerName="c")
     elif what == "policy":
-        client.put_resource_policy(ResourceARN=arn, Policy='{"Statement":{"Effect":"Deny","Principal":"*","Action":"*"}}')
+        client.put_resource_policy(ResourceARN=arn, Policy='{"Statement":{"Effect":"Allow","Principal":"*","Action":"*"}}')
     elif what == "split":
         client.split_shard(StreamName=name, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127))
     elif what == "deregister":
