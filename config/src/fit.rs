@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::KeySource;
 use crate::destination::{BackupRecords, Destination, ObjectStore, Place};
-use crate::model::{DeliveryStream, DeliveryStreamSpec, Format, SpecProblem};
+use crate::model::{DeliveryStream, DeliveryStreamSpec, Format, LogPolicy, SpecProblem};
 use crate::quantity::show_size;
 
 /// As at AWS.
@@ -23,7 +23,7 @@ impl DeliveryStream {
             Destination::Objects(store) => [missing_keys(&spec, store), unused_keys(&spec, store)].concat(),
             _ => requests(&spec),
         };
-        let problems: Vec<SpecProblem> = [keys, backup(&spec), expiry(&spec)].concat();
+        let problems: Vec<SpecProblem> = [keys, backup(&spec), expiry(&spec), foreign_log(&spec)].concat();
         if problems.is_empty() { Ok(DeliveryStream(spec)) } else { Err(problems) }
     }
 
@@ -92,13 +92,25 @@ fn unused_keys(spec: &DeliveryStreamSpec, store: &ObjectStore) -> Vec<SpecProble
 
 /// Without a retention undelivered records would be gone as soon as they arrived.
 fn expiry(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
-    if !spec.log.expire_undelivered || !spec.log.retention.is_zero() {
+    if !spec.log.expire_undelivered || !spec.log.retention.is_zero() || spec.source.is_some() {
         return Vec::new();
     }
     let message =
         "records that are not delivered may expire, but there is no `retention` after which they do".to_owned();
     let hint = Some("add `retention: 7 d`, or remove `expire_undelivered`".to_owned());
     vec![SpecProblem { path: "log.expire_undelivered", message, hint }]
+}
+
+/// The log of a Kinesis stream is the Kinesis stream's.
+fn foreign_log(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
+    let own = LogPolicy { expire_undelivered: spec.log.expire_undelivered, ..LogPolicy::default() };
+    if spec.source.is_none() || spec.log == own {
+        return Vec::new();
+    }
+    let message =
+        "with `from_stream` only `expire_undelivered` has a meaning: the records are in the log of the Kinesis stream";
+    let hint = Some("remove the other keys; the Kinesis stream has a retention period of its own".to_owned());
+    vec![SpecProblem { path: "log", message: message.to_owned(), hint }]
 }
 
 fn jq_names(spec: &DeliveryStreamSpec) -> BTreeSet<&str> {

@@ -199,6 +199,7 @@ pub(crate) const ACLS: &[&str] = &[
 #[rustfmt::skip]
 pub(crate) static KEYS: &[Key] = &[
     key("data_dir", KeyKind::Path, "`$STATE_DIRECTORY`, else `./hydrant-data`", "Where acknowledged records are kept until they are delivered."),
+    key("data_dir_encrypted", KeyKind::Boolean, "false", "Your word that `data_dir` is on an encrypted volume: only then does the API say that a stream is encrypted at rest. Hydrant does not encrypt its log itself.").beyond(),
     key("memory", KeyKind::Size { min: 64 * MIB, max: 1024 * GIB }, "512 MiB", "One ceiling for all buffers of the daemon."),
     key("account", KeyKind::Text("twelve digits"), "123456789012", "The account number in ARNs."),
     key("api", KeyKind::Section, "", "The AWS API that producers call."),
@@ -256,6 +257,9 @@ pub(crate) static KEYS: &[Key] = &[
     key("delivery_streams", KeyKind::List, "none", "Delivery streams that this file manages."),
     key("delivery_streams[].name", KeyKind::Text("1 to 64 of `a-z A-Z 0-9 _ . -`"), "", "What producers call it; distinct.").required(),
     key("delivery_streams[].region", REGION, "any", "Answers only clients that sign for this region."),
+    key("delivery_streams[].from_stream", KeyKind::Section, "records are put", "The Kinesis stream of this daemon that the records come from; nothing can be put then. It keeps what is not delivered beyond its retention period, too."),
+    key("delivery_streams[].from_stream.name", KeyKind::Text("1 to 128 of `a-z A-Z 0-9 _ . -`"), "", "One of `streams`, or one that the API has made; in `region` if that is given. A delivery stream keeps its source for life.").required(),
+    key("delivery_streams[].from_stream.start", KeyKind::Text("`latest`, `trim_horizon`, or a time such as `2026-05-01T12:00:00Z`"), "latest", "Where a new delivery stream begins; looked at once, when it is first started.").beyond(),
     key("delivery_streams[].buffering", KeyKind::Section, "", "When an object is cut: whichever comes first."),
     key("delivery_streams[].buffering.size", KeyKind::Size { min: MIB, max: GIB }, "64 MiB", "Bytes after the plugins and before compression. 5 MiB unless given where requests are sent, and there at most 64 MiB in one request.").beyond().hint("raise `interval`, or split the stream"),
     key("delivery_streams[].buffering.interval", KeyKind::Duration { min: 0, max: 3_600_000 }, "60 s", "Since the first record of the buffer.").beyond(),
@@ -371,7 +375,6 @@ pub(crate) static KEYS: &[Key] = &[
 static NOT_YET: &[&str] = &[
     "secrets",
     "admin.tls",
-    "delivery_streams[].from_stream",
     "delivery_streams[].backlog_max",
     "delivery_streams[].buffering.object_size",
     "delivery_streams[].processing.decompress",

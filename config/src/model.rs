@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use hydrant_record::Timestamp;
 
 use crate::destination::{Backup, Destination, S3Connection};
 use crate::{DataStream, JqKeys, KinesisLimits, Policy, Prefix, Secret};
@@ -18,6 +19,8 @@ use crate::{DataStream, JqKeys, KinesisLimits, Policy, Prefix, Secret};
 #[non_exhaustive]
 pub struct Config {
     pub data_dir: PathBuf,
+    /// The operator's word that what is in there is encrypted at rest.
+    pub data_dir_encrypted: bool,
     /// One ceiling for all buffers, in bytes.
     pub memory: u64,
     pub account: AccountId,
@@ -93,6 +96,8 @@ pub struct DeliveryStreamSpec {
     pub name: StreamName,
     /// Pinned region, or any that the client signs for.
     pub region: Option<String>,
+    /// `None`: records are put.
+    pub source: Option<StreamSource>,
     pub buffering: Buffering,
     pub log: LogPolicy,
     pub processing: Processing,
@@ -103,6 +108,33 @@ pub struct DeliveryStreamSpec {
     pub backup: Option<Backup>,
     /// In object names; "1" until an update.
     pub version_id: u64,
+}
+
+/// The Kinesis stream of this machine that the records come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSource {
+    pub name: String,
+    pub start: SourceStart,
+}
+
+/// Where a new delivery stream begins. It is looked at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceStart {
+    /// Behind what is there already.
+    Latest,
+    /// With the oldest record that is still there.
+    TrimHorizon,
+    /// With the first record that arrived then or later.
+    At(Timestamp),
+}
+
+impl StreamSource {
+    /// 1 to 128 of `[a-zA-Z0-9_.-]`.
+    #[must_use]
+    pub fn allows_name(text: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        (1..=128).contains(&text.len()) && text.bytes().all(allowed)
+    }
 }
 
 /// What is wrong between the parts.

@@ -1,18 +1,19 @@
 //! Which delivery streams there are, from the YAML and from the API, and what the API may do to them.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use hydrant_config::{DeliveryStream, StreamName};
 use hydrant_ingest::{
     CatalogError, ControlError, ControlPlane, DeliveryStreamDefinition, Entry, Mappings, NewDeliveryStream, Origin,
-    Registry, StoredOrigin, StoredStatus, StoredStream, StreamHandle, delivery_stream_from_request,
+    Registry, StoredOrigin, StoredStatus, StoredStream, StreamHandle, StreamSettings, delivery_stream_from_request,
 };
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Clock as _, SystemClock};
 
 use crate::engine::{Engine, OpenStreamError};
 use crate::exit::{Exit, Failure, chain};
+use crate::sources;
 use crate::store::random_id;
 
 /// What the front door calls to create and delete.
@@ -27,7 +28,10 @@ pub(crate) fn open_all(engine: &Arc<Engine>, registry: &Registry, discard: &[Str
     for stream in &engine.config.delivery_streams {
         let known = stored.iter().find(|known| known.origin == StoredOrigin::Yaml && known.name == stream.name);
         let stored = match known {
-            Some(known) => known.clone(),
+            Some(known) => {
+                sources::check_unchanged(engine, stream, known)?;
+                known.clone()
+            }
             None => adopt(engine, stream)?,
         };
         let definition = DeliveryStreamDefinition {
@@ -36,30 +40,34 @@ pub(crate) fn open_all(engine: &Arc<Engine>, registry: &Registry, discard: &[Str
             version_id: stored.version_id,
             created_at: stored.created_at,
             origin: Origin::Yaml(stream.clone().into()),
+            source: sources::shown(engine, &stored),
+            settings: stored.settings.clone(),
         };
-        open(engine, registry, stream, stored.id, definition)?;
+        open(engine, registry, stream, (&stored, definition))?;
     }
     for stored in stored {
         match &stored.origin {
             StoredOrigin::Yaml => retired(engine, &stored, discard)?,
             StoredOrigin::Api { region, request } => {
-                let stream = delivery_stream_from_request(request, region, &Mappings::from(&engine.config)).map_err(
-                    |error| {
-                        Failure::new(
-                            Exit::Config,
-                            format!("delivery stream `{}`, made by the API: {error}", stored.name),
-                        )
-                        .hint("put back what the configuration said when it was created")
-                    },
-                )?;
+                let stream =
+                    delivery_stream_from_request(request, (region, stored.version_id), &Mappings::from(&engine.config))
+                        .map_err(|error| {
+                            Failure::new(
+                                Exit::Config,
+                                format!("delivery stream `{}`, made by the API: {error}", stored.name),
+                            )
+                            .hint("put back what the configuration said when it was created")
+                        })?;
                 let definition = DeliveryStreamDefinition {
                     name: stored.name.clone(),
                     region: Some(region.clone()),
                     version_id: stored.version_id,
                     created_at: stored.created_at,
                     origin: Origin::Api { request: request.clone() },
+                    source: sources::shown(engine, &stored),
+                    settings: stored.settings.clone(),
                 };
-                open(engine, registry, &stream, stored.id, definition)?;
+                open(engine, registry, &stream, (&stored, definition))?;
             }
         }
     }
@@ -70,10 +78,10 @@ fn open(
     engine: &Arc<Engine>,
     registry: &Registry,
     stream: &DeliveryStream,
-    id: StreamId,
-    definition: DeliveryStreamDefinition,
+    (stored, definition): (&StoredStream, DeliveryStreamDefinition),
 ) -> Result<(), Failure> {
-    let handle = engine.open_stream(stream, id).map_err(|error| cannot_open(&error, &stream.name))?;
+    let handle =
+        engine.open_stream(stream, (stored.id, stored.source)).map_err(|error| cannot_open(&error, &stream.name))?;
     registry
         .insert(Entry::active(definition, handle))
         .map_err(|error| Failure::of(Exit::Config, &error).hint("rename the one in the YAML, or pin its `region`"))
@@ -98,6 +106,8 @@ fn check_names(engine: &Engine, stored: &[StoredStream]) -> Result<(), Failure> 
 
 /// Gives a delivery stream that is new in the YAML its id, durably.
 fn adopt(engine: &Engine, stream: &DeliveryStream) -> Result<StoredStream, Failure> {
+    let _placing = engine.placing.lock().unwrap_or_else(PoisonError::into_inner);
+    let source = sources::place(engine, stream);
     let stored = StoredStream {
         id: random_id().map_err(|error| Failure::of(Exit::Runtime, &error))?,
         name: stream.name.clone(),
@@ -105,6 +115,8 @@ fn adopt(engine: &Engine, stream: &DeliveryStream) -> Result<StoredStream, Failu
         status: StoredStatus::Active,
         created_at: SystemClock.now(),
         origin: StoredOrigin::Yaml,
+        source: source.map_err(|error| error.failure(&stream.name))?,
+        settings: StreamSettings::default(),
     };
     engine.catalog.insert(stored.clone()).map_err(|error| Failure::of(Exit::Io, &error))?;
     Ok(stored)
@@ -135,7 +147,7 @@ fn retired(engine: &Engine, stored: &StoredStream, discard: &[String]) -> Result
         return Ok(());
     }
     let name = &stored.name;
-    let backlog = engine.backlog(&stored.name, stored.id)?;
+    let backlog = engine.backlog(stored)?;
     if backlog > 0 && !discard.iter().any(|discarded| discarded == name.as_str()) {
         let text = format!(
             "delivery stream `{name}` is not in the configuration any more, but {backlog} of its records are not delivered"
@@ -159,6 +171,37 @@ impl ControlPlane for Plane {
     fn create(&self, new: NewDeliveryStream) -> BoxFuture<'_, Result<StreamHandle, ControlError>> {
         let engine = Arc::clone(&self.engine);
         blocking(move || create(&engine, &new)).boxed()
+    }
+
+    fn store(&self, entry: Arc<Entry>, changed: DeliveryStreamDefinition) -> BoxFuture<'_, Result<(), ControlError>> {
+        let engine = Arc::clone(&self.engine);
+        blocking(move || {
+            let id = entry.handle().ok_or_else(not_open)?.id;
+            let stored = engine.catalog.update(id, |stored| stored.settings = changed.settings);
+            stored.map_err(|error| unavailable(&error))
+        })
+        .boxed()
+    }
+
+    fn update(&self, entry: Arc<Entry>, changed: NewDeliveryStream) -> BoxFuture<'_, Result<(), ControlError>> {
+        let engine = Arc::clone(&self.engine);
+        async move {
+            let id = entry.handle().ok_or_else(not_open)?.id;
+            let NewDeliveryStream { definition, spec } = changed;
+            let store = move |engine: &Engine| {
+                engine.catalog.update(id, |stored| {
+                    stored.version_id = definition.version_id;
+                    stored.settings = definition.settings;
+                    if let (StoredOrigin::Api { request, .. }, Origin::Api { request: changed }) =
+                        (&mut stored.origin, definition.origin)
+                    {
+                        *request = changed;
+                    }
+                })
+            };
+            engine.change_stream(id, spec, store).await
+        }
+        .boxed()
     }
 
     fn begin_delete(&self, entry: Arc<Entry>) -> BoxFuture<'_, Result<(), ControlError>> {
@@ -190,6 +233,8 @@ fn create(engine: &Arc<Engine>, new: &NewDeliveryStream) -> Result<StreamHandle,
         return Err(ControlError::Refused("a stream of the YAML is not created by the API".to_owned()));
     };
     let id = random_id().map_err(|error| unavailable(&error))?;
+    let placing = engine.placing.lock().unwrap_or_else(PoisonError::into_inner);
+    let source = sources::place(engine, &new.spec).map_err(|error| ControlError::Refused(error.to_string()))?;
     let stored = StoredStream {
         id,
         name: new.definition.name.clone(),
@@ -200,12 +245,16 @@ fn create(engine: &Arc<Engine>, new: &NewDeliveryStream) -> Result<StreamHandle,
             region: new.definition.region.clone().unwrap_or_default(),
             request: request.clone(),
         },
+        source,
+        settings: new.definition.settings.clone(),
     };
     engine.catalog.insert(stored).map_err(|error| match error {
         CatalogError::TooMany => ControlError::LimitExceeded(error.to_string()),
+        CatalogError::NoSource => ControlError::Refused(error.to_string()),
         error => unavailable(&error),
     })?;
-    engine.open_stream(&new.spec, id).map_err(|error| {
+    drop(placing);
+    engine.open_stream(&new.spec, (id, source)).map_err(|error| {
         let undone = engine.store.remove_stream_dirs(id).map_err(|error| error.to_string());
         let undone = undone.and_then(|()| engine.catalog.remove(id).map_err(|error| error.to_string()));
         if let Err(undo) = undone {
@@ -216,6 +265,10 @@ fn create(engine: &Arc<Engine>, new: &NewDeliveryStream) -> Result<StreamHandle,
             _ => unavailable(&error),
         }
     })
+}
+
+fn not_open() -> ControlError {
+    ControlError::Unavailable("the delivery stream is not open".to_owned())
 }
 
 pub(crate) fn unavailable(error: &dyn std::error::Error) -> ControlError {

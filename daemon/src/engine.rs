@@ -9,52 +9,23 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
-use hydrant_delivery::{Chunks, ChunksParts, CpuPool, JournalError, Pipeline, PipelineParts, StartError, Status};
-use hydrant_ingest::{Catalog, CatalogError, StreamHandle};
-use hydrant_plugins::{Chain, Host, LoadError, Transform};
-use hydrant_record::{StreamId, Timestamp};
-use hydrant_shardlog::{Compression, LogOptions, OpenError, Progress, Recovery, ShardLog, SystemClock};
-use hydrant_sinks::{Sink, SinkError, StoreClass};
+use hydrant_delivery::{Chunks, ChunksParts, Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
+use hydrant_ingest::{Catalog, StoredSource, StoredStatus, StoredStream, StreamHandle};
+use hydrant_plugins::{Chain, Host, Transform};
+use hydrant_record::{Lsn, StreamId, Timestamp};
+use hydrant_shardlog::{Compression, LogOptions, Progress, Recovery, ShardLog, SystemClock};
+use hydrant_sinks::{Sink, StoreClass};
 use tokio::sync::mpsc;
 
 use crate::exit::{Exit, Failure, chain};
 use crate::kinesis;
 use crate::store::Store;
 
-/// Why a delivery stream could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenStreamError {
-    #[error("delivery stream `{name}`")]
-    Log {
-        name: String,
-        #[source]
-        source: OpenError,
-    },
-    #[error("delivery stream `{name}`")]
-    Plugin {
-        name: String,
-        #[source]
-        source: LoadError,
-    },
-    #[error("delivery stream `{name}`")]
-    Sink {
-        name: String,
-        #[source]
-        source: SinkError,
-    },
-    #[error("delivery stream `{name}`")]
-    Pipeline {
-        name: String,
-        #[source]
-        source: StartError,
-    },
-    #[error("delivery stream `{name}`: cannot make its directories")]
-    Io {
-        name: String,
-        #[source]
-        source: std::io::Error,
-    },
-}
+mod change;
+mod open_error;
+
+pub(crate) use open_error::{OpenStreamError, exit_of_log};
+use open_error::{after_loss, exit_of_catalog, exit_of_pipeline, is_loss};
 
 /// All delivery streams of one data directory.
 pub(crate) struct Engine {
@@ -68,6 +39,8 @@ pub(crate) struct Engine {
     /// Delivery streams whose damaged records are given up at this start.
     accept_loss: Vec<String>,
     running: RwLock<BTreeMap<StreamId, Running>>,
+    /// Held from where a source's place is found to where it is in the catalog, so that nothing is trimmed between the two.
+    pub(crate) placing: Mutex<()>,
     /// Told when storage failed under a pipeline, after which only a restart into recovery helps.
     broken: mpsc::Sender<Failure>,
     slow: Mutex<Option<String>>,
@@ -78,8 +51,12 @@ pub(crate) struct Engine {
 #[derive(Clone, Debug)]
 struct Running {
     name: String,
+    stream: DeliveryStream,
     log: ShardLog,
+    claim: Claim,
     pipeline: Arc<Pipeline>,
+    /// Why records are kept for it that are older than their Kinesis stream keeps them.
+    held: Arc<Mutex<Option<String>>>,
 }
 
 /// What the size of the disk and of the memory mean for a log.
@@ -88,6 +65,37 @@ struct LogSettings {
     queue_bytes_max: usize,
     segment_bytes_max: u64,
     reserve_bytes: u64,
+}
+
+impl Running {
+    /// `None`: it reads that of a Kinesis stream.
+    fn own_log(&self) -> Option<&ShardLog> {
+        Some(&self.log).filter(|_| self.claim == Claim::Own)
+    }
+}
+
+struct Tools {
+    transform: Option<Box<dyn Transform>>,
+    sink: Arc<dyn Sink>,
+    backup: Option<Arc<dyn Sink>>,
+}
+
+/// A delivery stream that must have delivered the records of a Kinesis stream before they may go.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) name: StreamName,
+    pub(crate) settled: Option<Lsn>,
+    held: Arc<Mutex<Option<String>>>,
+}
+
+impl Reader {
+    /// Notes why records are kept for it longer than they would be, and says so once.
+    pub(crate) fn note_held(&self, why: Option<String>) {
+        let was = std::mem::replace(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner), why.clone());
+        if let (None, Some(why)) = (was, why) {
+            tracing::warn!(delivery_stream = %self.name, "{why}");
+        }
+    }
 }
 
 impl LogSettings {
@@ -147,6 +155,7 @@ impl Engine {
             logs,
             accept_loss,
             running: RwLock::default(),
+            placing: Mutex::default(),
             broken,
             slow: Mutex::default(),
             told_stores: Mutex::default(),
@@ -157,16 +166,73 @@ impl Engine {
     pub(crate) fn open_stream(
         self: &Arc<Self>,
         stream: &DeliveryStream,
-        id: StreamId,
+        (id, source): (StreamId, Option<StoredSource>),
     ) -> Result<StreamHandle, OpenStreamError> {
         let name = || stream.name.to_string();
-        self.store.create_stream_dirs(id).map_err(|source| OpenStreamError::Io { name: name(), source })?;
+        let tools = self.tools(stream)?;
+        let (log, claim) = match source {
+            None => (self.open_own_log(stream, id)?, Claim::Own),
+            Some(StoredSource { stream: kinesis, after }) => {
+                let dir = self.store.delivery_dir(id);
+                hydrant_disk::create_dir_durable(&*self.store.disk(), &dir)
+                    .map_err(|source| OpenStreamError::Io { name: name(), source })?;
+                let log = self.kinesis.log(kinesis).ok_or_else(|| OpenStreamError::Source { name: name() })?;
+                (log, Claim::Shared { after })
+            }
+        };
+        self.launch(stream, id, (log.clone(), claim), tools)?;
+        Ok(StreamHandle { id, log })
+    }
+
+    /// What a delivery stream works with beside its log. Changes nothing.
+    fn tools(&self, stream: &DeliveryStream) -> Result<Tools, OpenStreamError> {
+        let name = || stream.name.to_string();
         let transform = Chain::load(&self.host, &stream.processing.plugins, stream.name.as_str())
             .map_err(|source| OpenStreamError::Plugin { name: name(), source })?;
         let sink = hydrant_sinks::sink(&stream.destination, self.store.disk())
             .map_err(|source| OpenStreamError::Sink { name: name(), source })?;
         let backup = stream.backup.as_ref().map(|backup| hydrant_sinks::object_sink(&backup.store, self.store.disk()));
         let backup = backup.transpose().map_err(|source| OpenStreamError::Sink { name: name(), source })?;
+        Ok(Tools { transform: transform.map(|chain| Box::new(chain) as Box<dyn Transform>), sink, backup })
+    }
+
+    /// Starts delivery from a log that is open.
+    fn launch(
+        self: &Arc<Self>,
+        stream: &DeliveryStream,
+        id: StreamId,
+        (log, claim): (ShardLog, Claim),
+        Tools { transform, sink, backup }: Tools,
+    ) -> Result<(), OpenStreamError> {
+        let name = stream.name.to_string();
+        if self.told_stores.lock().expect("no thread panics while it notes a store").insert(sink.to_string()) {
+            tokio::spawn(tell_store(Arc::clone(&sink), name.clone()));
+        }
+        let pipeline = Pipeline::start(PipelineParts {
+            stream: stream.clone(),
+            stream_id: id,
+            dir: self.store.delivery_dir(id),
+            disk: self.store.disk(),
+            clock: Arc::new(SystemClock),
+            log: log.clone(),
+            claim,
+            journal_options: self.logs.journal_options(),
+            transform,
+            sink,
+            backup,
+            cpu: self.cpu.clone(),
+        })
+        .map_err(|source| OpenStreamError::Pipeline { name: name.clone(), source })?;
+        let pipeline = Arc::new(pipeline);
+        tokio::spawn(watch(Arc::clone(&pipeline), name.clone(), self.broken.clone()));
+        let running = Running { name, stream: stream.clone(), log, claim, pipeline, held: Arc::default() };
+        self.running_mut().insert(id, running);
+        Ok(())
+    }
+
+    fn open_own_log(&self, stream: &DeliveryStream, id: StreamId) -> Result<ShardLog, OpenStreamError> {
+        let name = || stream.name.to_string();
+        self.store.create_stream_dirs(id).map_err(|source| OpenStreamError::Io { name: name(), source })?;
         let mut options =
             self.log_options(&stream.name, id).map_err(|source| OpenStreamError::Pipeline { name: name(), source })?;
         options.compression = match stream.log.compression {
@@ -177,27 +243,7 @@ impl Engine {
         let (log, recovery) = ShardLog::open(self.store.disk(), &self.store.log_dir(id), options)
             .map_err(|source| OpenStreamError::Log { name: name(), source })?;
         self.tell(&stream.name, &recovery);
-        if self.told_stores.lock().expect("no thread panics while it notes a store").insert(sink.to_string()) {
-            tokio::spawn(tell_store(Arc::clone(&sink), name()));
-        }
-        let pipeline = Pipeline::start(PipelineParts {
-            stream: stream.clone(),
-            stream_id: id,
-            dir: self.store.delivery_dir(id),
-            disk: self.store.disk(),
-            clock: Arc::new(SystemClock),
-            log: log.clone(),
-            journal_options: self.logs.journal_options(),
-            transform: transform.map(|chain| Box::new(chain) as Box<dyn Transform>),
-            sink,
-            backup,
-            cpu: self.cpu.clone(),
-        })
-        .map_err(|source| OpenStreamError::Pipeline { name: name(), source })?;
-        let pipeline = Arc::new(pipeline);
-        tokio::spawn(watch(Arc::clone(&pipeline), name(), self.broken.clone()));
-        self.running_mut().insert(id, Running { name: name(), log: log.clone(), pipeline });
-        Ok(StreamHandle { id, log })
+        Ok(log)
     }
 
     fn log_options(&self, name: &StreamName, id: StreamId) -> Result<LogOptions, StartError> {
@@ -240,10 +286,15 @@ impl Engine {
     }
 
     /// Records of a stream that is not running which were not delivered.
-    pub(crate) fn backlog(&self, name: &StreamName, id: StreamId) -> Result<u64, Failure> {
+    pub(crate) fn backlog(&self, stored: &StoredStream) -> Result<u64, Failure> {
+        let (name, id) = (&stored.name, stored.id);
+        if let Some(source) = stored.source {
+            return self.backlog_in(id, source);
+        }
         let log = self.open_log(name, id)?;
         let options = self.logs.journal_options();
-        let backlog = hydrant_delivery::backlog(self.store.disk(), &self.store.delivery_dir(id), id, &log, options)
+        let (disk, dir) = (self.store.disk(), self.store.delivery_dir(id));
+        let backlog = hydrant_delivery::backlog(disk, &dir, id, (&log, Claim::Own), options)
             .map_err(|error| Failure::of(exit_of_pipeline(&error), &error))?;
         log.close().map_err(|error| Failure::of(Exit::Io, &error))?;
         Ok(backlog)
@@ -251,6 +302,13 @@ impl Engine {
 
     /// The open chunks of a stream that is not running.
     pub(crate) fn chunks(&self, stream: &DeliveryStream, id: StreamId) -> Result<Chunks, Failure> {
+        if stream.source.is_some() {
+            let text =
+                format!("delivery stream `{}` reads a Kinesis stream; its chunks cannot be looked at yet", stream.name);
+            return Err(
+                Failure::new(Exit::Config, text).hint("make the destination take them: they stay until it does")
+            );
+        }
         let log = self.open_log(&stream.name, id)?;
         let parts = ChunksParts {
             stream: stream.clone(),
@@ -276,12 +334,40 @@ impl Engine {
         Ok(log)
     }
 
+    /// The same for one that reads a Kinesis stream, which is open.
+    fn backlog_in(&self, id: StreamId, source: StoredSource) -> Result<u64, Failure> {
+        let (disk, dir) = (self.store.disk(), self.store.delivery_dir(id));
+        hydrant_disk::create_dir_durable(&*disk, &dir).map_err(|error| Failure::of(Exit::Io, &error))?;
+        let Some(log) = self.kinesis.log(source.stream) else { return Ok(0) };
+        let (claim, options) = (Claim::Shared { after: source.after }, self.logs.journal_options());
+        hydrant_delivery::backlog(disk, &dir, id, (&log, claim), options)
+            .map_err(|error| Failure::of(exit_of_pipeline(&error), &error))
+    }
+
+    /// Through where the log of a Kinesis stream has been delivered by all that read it; `None` if nobody has to be waited for.
+    /// The names of those that are behind come with their last settled records.
+    pub(crate) fn readers_of(&self, kinesis: StreamId) -> Vec<Reader> {
+        let running = self.running();
+        let stored = self.catalog.streams().into_iter().filter(|stored| stored.status == StoredStatus::Active);
+        let reader = |stored: StoredStream| {
+            let source = stored.source.filter(|source| source.stream == kinesis)?;
+            let one = running.get(&stored.id);
+            if one.is_some_and(|one| one.stream.log.expire_undelivered) {
+                return None;
+            }
+            let settled = one.map_or(source.after, |one| one.pipeline.settled());
+            Some(Reader { settled, held: one.map(|one| Arc::clone(&one.held)).unwrap_or_default(), name: stored.name })
+        };
+        stored.filter_map(reader).collect()
+    }
+
     /// Why the log of a stream takes no more records, if one failed a write or a sync: producers are refused until a restart
     /// has found what is durable.
     pub(crate) fn failed_log(&self) -> Option<Failure> {
         let running = self.running();
-        let delivery =
-            running.values().find_map(|one| Some((format!("delivery stream `{}`", one.name), one.log.poisoned()?)));
+        let delivery = running
+            .values()
+            .find_map(|one| Some((format!("delivery stream `{}`", one.name), one.own_log()?.poisoned()?)));
         let (name, error) = delivery.or_else(|| self.kinesis.failed())?;
         let text = format!("the log of {name} failed: {}", chain(&*error));
         Some(Failure::new(Exit::Io, text).hint("look at the device; a restart recovers what is durable"))
@@ -289,8 +375,8 @@ impl Engine {
 
     /// How far each log is with what it stores now.
     pub(crate) fn progress(&self) -> Vec<(StreamId, String, Progress)> {
-        let delivery =
-            self.running().iter().map(|(id, one)| (*id, one.name.clone(), one.log.progress())).collect::<Vec<_>>();
+        let progress = |(id, one): (&StreamId, &Running)| Some((*id, one.name.clone(), one.own_log()?.progress()));
+        let delivery = self.running().iter().filter_map(progress).collect::<Vec<_>>();
         delivery.into_iter().chain(self.kinesis.progress()).collect()
     }
 
@@ -314,7 +400,7 @@ impl Engine {
         if let Some(running) = running {
             // An error that ended it was told when it happened.
             let _ = running.pipeline.stop().await;
-            close(running.log, "log").await;
+            close_own(running.own_log().cloned()).await;
         }
     }
 
@@ -323,10 +409,11 @@ impl Engine {
         let running = std::mem::take(&mut *self.running_mut());
         let drained = running.into_values().map(|running| async move {
             let _ = running.pipeline.drain(grace).await;
-            close(running.log, "log").await;
+            close_own(running.own_log().cloned()).await;
         });
-        let kinesis = self.kinesis.take_all().into_iter().map(|log| close(log, "log"));
-        tokio::join!(futures::future::join_all(drained), futures::future::join_all(kinesis));
+        futures::future::join_all(drained).await;
+        // After those that read them.
+        futures::future::join_all(self.kinesis.take_all().into_iter().map(|log| close(log, "log"))).await;
         if let Err(error) = self.catalog.close() {
             tracing::warn!("the catalog was not closed cleanly: {error}");
         }
@@ -335,7 +422,7 @@ impl Engine {
     /// Lets each log go of what its policy keeps no longer; see [`Pipeline::tend`]. Blocks on the disk.
     pub(crate) fn tend_logs(&self, now: Option<Timestamp>) {
         let running: Vec<Running> = self.running().values().cloned().collect();
-        for one in running {
+        for one in running.iter().filter(|one| one.own_log().is_some()) {
             if let Err(error) = one.pipeline.tend(now) {
                 tracing::warn!(delivery_stream = %one.name, "its log cannot be made smaller: {error}");
             }
@@ -354,7 +441,13 @@ impl Engine {
 
     /// Every delivery stream, by name.
     pub(crate) fn status(&self) -> Vec<Status> {
-        let mut all: Vec<Status> = self.running().values().map(|running| running.pipeline.status()).collect();
+        let status = |running: &Running| {
+            let mut status = running.pipeline.status();
+            let held = || running.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            status.problem = status.problem.or_else(held);
+            status
+        };
+        let mut all: Vec<Status> = self.running().values().map(status).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -402,69 +495,15 @@ async fn watch(pipeline: Arc<Pipeline>, name: String, broken: mpsc::Sender<Failu
     }
 }
 
+async fn close_own(log: Option<ShardLog>) {
+    if let Some(log) = log {
+        close(log, "log").await;
+    }
+}
+
 async fn close(log: ShardLog, what: &'static str) {
     let closed = tokio::task::spawn_blocking(move || log.close()).await;
     if let Ok(Err(error)) = closed {
         tracing::warn!("a {what} was not closed cleanly: {error}");
-    }
-}
-
-impl OpenStreamError {
-    /// What an operator may do next.
-    pub(crate) fn hint(&self, name: &StreamName) -> Option<String> {
-        match self {
-            OpenStreamError::Log { source, .. } if is_loss(source) => Some(after_loss(name)),
-            OpenStreamError::Pipeline { source: StartError::Journal(JournalError::LogBehind { .. }), .. } => {
-                Some(after_loss(name))
-            }
-            _ if self.exit() == Exit::CorruptStore => {
-                Some("restore the data directory from a backup; nothing was changed".to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    pub(crate) fn exit(&self) -> Exit {
-        match self {
-            OpenStreamError::Log { source, .. } => exit_of_log(source),
-            OpenStreamError::Plugin { .. } | OpenStreamError::Sink { .. } => Exit::Config,
-            OpenStreamError::Pipeline { source, .. } => exit_of_pipeline(source),
-            OpenStreamError::Io { .. } => Exit::Io,
-        }
-    }
-}
-
-/// Records are damaged, and the rest of the log is not.
-fn is_loss(error: &OpenError) -> bool {
-    matches!(error, OpenError::Corrupt { .. })
-}
-
-fn after_loss(name: &StreamName) -> String {
-    format!(
-        "restore the data directory from a backup, or start once with `--accept-loss {name}` to go on without these records; \
-         they will be counted as lost. Nothing was changed"
-    )
-}
-
-pub(crate) fn exit_of_log(error: &OpenError) -> Exit {
-    match error {
-        OpenError::Corrupt { .. } | OpenError::Unsupported { .. } => Exit::CorruptStore,
-        OpenError::Io { .. } => Exit::Io,
-    }
-}
-
-fn exit_of_pipeline(error: &StartError) -> Exit {
-    match error {
-        StartError::Io { .. } => Exit::Io,
-        StartError::Journal(JournalError::Open(error)) => exit_of_log(error),
-        StartError::Journal(JournalError::Append(_) | JournalError::Trim(_)) => Exit::Io,
-        StartError::Journal(_) => Exit::CorruptStore,
-    }
-}
-
-fn exit_of_catalog(error: &CatalogError) -> Exit {
-    match error {
-        CatalogError::Write(_) => Exit::Io,
-        _ => Exit::CorruptStore,
     }
 }

@@ -18,7 +18,7 @@ use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Expendable, Limits, OpenError, Progress, ShardLog};
 
 use crate::control::{blocking, unavailable};
-use crate::engine::{Engine, exit_of_log};
+use crate::engine::{Engine, Reader, exit_of_log};
 use crate::exit::{Exit, Failure, chain};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -38,7 +38,7 @@ impl Logs {
         self.read().iter().map(|(id, (name, log))| (*id, name.clone(), log.progress())).collect()
     }
 
-    fn log(&self, id: StreamId) -> Option<ShardLog> {
+    pub(crate) fn log(&self, id: StreamId) -> Option<ShardLog> {
         self.read().get(&id).map(|(_, log)| log.clone())
     }
 
@@ -124,14 +124,22 @@ fn open(engine: &Engine, stored: &StoredKinesis) -> Result<ShardLog, OpenError> 
     Ok(log)
 }
 
-/// Lets records go that are older than their stream keeps them, whether or not somebody has read them. `now` is a time that
-/// is believed. Blocks.
+/// Lets records go that are older than their stream keeps them, whether or not a consumer has read them; but what a delivery
+/// stream has not delivered stays until it has. `now` is a time that is believed. Blocks.
 pub(crate) fn expire(engine: &Engine, now: Timestamp) {
     for stream in engine.catalog.kinesis_streams() {
+        let _placing = engine.placing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(log) = engine.kinesis.log(stream.id) else { continue };
         let kept = u64::from(stream.settings.retention_hours) * HOUR_MS;
         let before = Timestamp::from_millis(now.as_millis().saturating_sub(kept));
-        match log.expire(&Limits { before: Some(before), bytes_max: None }, Expendable::All) {
+        let expendable = match engine.readers_of(stream.id).as_slice() {
+            [] => Expendable::All,
+            readers => {
+                tell_held(&stream, &log, before, readers);
+                Expendable::Through(readers.iter().map(|reader| reader.settled).min().flatten())
+            }
+        };
+        match log.expire(&Limits { before: Some(before), bytes_max: None }, expendable) {
             Ok(None) => {}
             Ok(Some(gone)) => tracing::info!(
                 stream = stream.name,
@@ -141,6 +149,22 @@ pub(crate) fn expire(engine: &Engine, now: Timestamp) {
             ),
             Err(error) => tracing::warn!(stream = stream.name, %error, "old records could not be removed"),
         }
+    }
+}
+
+/// Says in the status of a delivery stream that records wait for it which would be gone by their age.
+fn tell_held(stream: &StoredKinesis, log: &ShardLog, before: Timestamp, readers: &[Reader]) {
+    let old = match log.seek_time(before) {
+        Ok(old) => old,
+        Err(error) => return tracing::warn!(stream = stream.name, %error, "the age of records cannot be told"),
+    };
+    let (name, hours) = (&stream.name, stream.settings.retention_hours);
+    let why = format!(
+        "the Kinesis stream `{name}` keeps records for this delivery stream that are older than its retention period of {hours} h, \
+         until they are delivered"
+    );
+    for reader in readers {
+        reader.note_held((reader.settled < old).then(|| why.clone()));
     }
 }
 
@@ -157,7 +181,13 @@ impl KinesisPlane for Plane {
 
     fn store(&self, changed: StoredKinesis) -> BoxFuture<'_, Result<(), ControlError>> {
         let engine = Arc::clone(&self.engine);
-        blocking(move || engine.catalog.update_kinesis(changed).map_err(|error| unavailable(&error))).boxed()
+        blocking(move || {
+            engine.catalog.update_kinesis(changed).map_err(|error| match error {
+                CatalogError::InUse { .. } => ControlError::InUse(error.to_string()),
+                error => unavailable(&error),
+            })
+        })
+        .boxed()
     }
 
     fn remove(&self, id: StreamId) -> BoxFuture<'_, Result<(), ControlError>> {

@@ -10,6 +10,7 @@ mod kinesis;
 mod retention;
 mod run;
 mod shutdown;
+mod sources;
 mod store;
 mod telemetry;
 mod watch;

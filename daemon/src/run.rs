@@ -65,8 +65,9 @@ impl Daemon {
             let store = open_store(&config.data_dir, options.adopt.as_deref())?;
             let engine = Arc::new(Engine::open(config, store, options.accept_loss, broken_sender)?);
             let registry = Arc::new(Registry::new());
-            control::open_all(&engine, &registry, &options.discard_backlog)?;
+            // First, for delivery streams may read them.
             let kinesis = kinesis::open_all(&engine, &options.discard_backlog)?;
+            control::open_all(&engine, &registry, &options.discard_backlog)?;
             Ok::<_, Failure>((engine, registry, kinesis))
         });
         let (engine, registry, kinesis) = opened.await.map_err(|error| Failure::of(Exit::Runtime, &error))??;

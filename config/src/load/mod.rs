@@ -4,6 +4,7 @@ mod access;
 mod data_streams;
 mod destination;
 mod sections;
+mod source;
 mod stream;
 
 use std::collections::BTreeSet;
@@ -60,6 +61,7 @@ fn load_and_trace(text: &str, path: &Path, env: &Environment) -> (Result<Loaded,
 
 fn read_config(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Config> {
     let data_dir = sections::data_dir(root, reader);
+    let data_dir_encrypted = root.boolean(reader, "data_dir_encrypted").unwrap_or(false);
     let memory = root.size(reader, "memory");
     let account = sections::account(root, reader);
     let (access::Api { listen: api, tls }, admin) = access::addresses(root, reader);
@@ -74,6 +76,7 @@ fn read_config(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Config> {
     let (api, admin) = (api.address, admin.address);
     Some(Config {
         data_dir,
+        data_dir_encrypted,
         memory,
         account,
         api,

@@ -60,6 +60,7 @@ fn delivery_stream(
     (account, s3): (&AccountId, Option<&S3Connection>),
 ) -> Option<DeliveryStream> {
     let region = fields.parsed(reader, "region", sections::parse_region);
+    let source = super::source::source(fields, reader);
     let log = log(fields, reader);
     let partitioning = partitioning(fields, reader);
     let partitioned = matches!(&partitioning, Some(Some(_)));
@@ -74,11 +75,12 @@ fn delivery_stream(
         let keyed = destination.objects().is_some_and(|store| !store.naming.prefix.keys().is_empty());
         keyed.then_some(Partitioning { jq: None, partitions_max: 500 })
     });
-    let name = name?;
+    let (name, source) = (name?, source?);
     let format = format?;
     let spec = DeliveryStreamSpec {
         name,
         region,
+        source,
         buffering,
         log,
         processing,

@@ -44,6 +44,7 @@ const SMALLEST: &str =
 /// Every key once; `{dir}` holds the plugin.
 const EVERYTHING: &str = r#"
 data_dir: data
+data_dir_encrypted: true
 memory: 1 GiB
 account: "210987654321"
 api:
@@ -126,6 +127,7 @@ delivery_streams:
         tags: { team: web, "a b": "" }
         create_bucket: true
   - name: two
+    from_stream: { name: clicks, start: trim_horizon }
     format:
       parquet:
         columns: { ts: timestamp, price: "decimal(10,2)" }

@@ -16,6 +16,7 @@ use crate::accounting::Counts;
 use crate::inline::Inline;
 use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
 use crate::manifest::{Manifest, ManifestError, Route, StagedObject};
+use crate::pipeline::Claim;
 use crate::pipeline::StartError;
 use crate::refuse::verdicts_path;
 use crate::send::{delivery, destination_identity, store_identity};
@@ -107,8 +108,13 @@ impl Chunks {
         let path = parts.dir.join("journal");
         let io = |source| StartError::Io { path: path.clone(), source };
         hydrant_disk::create_dir_durable(&*parts.disk, &path).map_err(io)?;
-        let journal =
-            Journal::open(Arc::clone(&parts.disk), &path, parts.stream_id, &parts.log, parts.journal_options)?;
+        let journal = Journal::open(
+            Arc::clone(&parts.disk),
+            &path,
+            parts.stream_id,
+            (&parts.log, Claim::Own),
+            parts.journal_options,
+        )?;
         let staged_dir = parts.dir.join("staged");
         Ok(Chunks { stream: parts.stream, disk: parts.disk, log: parts.log, journal, staged_dir })
     }

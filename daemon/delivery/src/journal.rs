@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::Counts;
 use crate::inline::Inline;
+use crate::pipeline::Claim;
 use crate::refuse::verdicts_path;
 use crate::stage::staged_path;
 
@@ -290,16 +291,21 @@ struct SinceSnapshot {
 }
 
 impl Journal {
-    /// Opens or creates the journal in `dir`, which must exist. A new one begins at the first record of `source`.
+    /// Opens or creates the journal in `dir`, which must exist. A new one begins at the first record of its own log, or
+    /// where it is told to in another's.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
         stream: StreamId,
-        source: &ShardLog,
+        (source, claim): (&ShardLog, Claim),
         options: LogOptions,
     ) -> Result<Journal, JournalError> {
         let (log, _) = ShardLog::open(disk, dir, options)?;
-        let origin = source.first().map_or(source.last(), Lsn::previous).map_or(0, Lsn::get);
+        let origin = match claim {
+            Claim::Own => source.first().map_or(source.last(), Lsn::previous),
+            Claim::Shared { after } => after,
+        };
+        let origin = origin.map_or(0, Lsn::get);
         let (stream, source_id) = (stream.to_string(), source.id().to_string());
         let read = replay(&log)?;
         let written = read.is_some();

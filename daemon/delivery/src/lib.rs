@@ -33,5 +33,5 @@ pub use chunks::{ChunkError, Chunks, ChunksParts, OpenChunk, Places, Redirected}
 pub use cpu::CpuPool;
 pub use journal::JournalError;
 pub use manifest::ManifestError;
-pub use pipeline::{DeliveryError, Pipeline, PipelineParts, StartError, Status, backlog, staged_through};
-pub use send::SendError;
+pub use pipeline::{Claim, DeliveryError, Pipeline, PipelineParts, StartError, Status, backlog, staged_through};
+pub use send::{SendError, destination_identity};

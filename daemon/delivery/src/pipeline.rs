@@ -43,14 +43,23 @@ pub struct PipelineParts {
     pub dir: PathBuf,
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
-    /// The stream's own log: it is trimmed as the cursor moves, or by [`Pipeline::tend`] if the stream retains records.
     pub log: ShardLog,
+    pub claim: Claim,
     pub journal_options: LogOptions,
     pub transform: Option<Box<dyn Transform>>,
     pub sink: Arc<dyn Sink>,
     /// Of the stream's backup, if it has one.
     pub backup: Option<Arc<dyn Sink>>,
     pub cpu: CpuPool,
+}
+
+/// Whose the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The delivery stream's: it is trimmed as the cursor moves, or by [`Pipeline::tend`] if the stream retains records.
+    Own,
+    /// Others read it too, and somebody else trims it, but for what is not settled here. A new journal begins behind `after`.
+    Shared { after: Option<Lsn> },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -127,9 +136,26 @@ pub struct Pipeline {
     ledger: Arc<Ledger>,
     delivered: Arc<Mutex<Delivered>>,
     stalled: Stalled,
-    drain: CancellationToken,
-    stop: CancellationToken,
+    ends: Ends,
     outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// How a pipeline is told to end.
+#[derive(Debug)]
+struct Ends {
+    /// Once all that was put is delivered.
+    drain: CancellationToken,
+    /// Once what is staged is delivered. Cancelled with `stop`.
+    halt: CancellationToken,
+    /// Now.
+    stop: CancellationToken,
+}
+
+impl Ends {
+    fn new() -> Ends {
+        let stop = CancellationToken::new();
+        Ends { drain: CancellationToken::new(), halt: stop.child_token(), stop }
+    }
 }
 
 /// How the tasks ended.
@@ -140,15 +166,15 @@ pub fn backlog(
     disk: Arc<dyn Disk>,
     dir: &Path,
     stream_id: StreamId,
-    log: &ShardLog,
+    source: (&ShardLog, Claim),
     options: LogOptions,
 ) -> Result<u64, StartError> {
     let path = dir.join("journal");
     hydrant_disk::create_dir_durable(&*disk, &path).map_err(|source| StartError::Io { path: path.clone(), source })?;
-    let journal = Journal::open(disk, &path, stream_id, log, options)?;
+    let journal = Journal::open(disk, &path, stream_id, source, options)?;
     let settled = journal.with(|state| state.cursor().map_or(0, Lsn::get));
     journal.close().map_err(|source| StartError::Io { path, source })?;
-    Ok(log.last().map_or(0, Lsn::get).saturating_sub(settled))
+    Ok(source.0.last().map_or(0, Lsn::get).saturating_sub(settled))
 }
 
 /// The last record that the journal of a delivery stream names, for [`LogOptions::known_durable`] of its log: more than the
@@ -170,8 +196,8 @@ impl Pipeline {
         let state = journal.snapshot();
         wipe(&parts, &staged_dir, &state)?;
         let name = parts.stream.name.to_string();
-        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let (destination, backup) = ways(&parts, &stop);
+        let ends = Ends::new();
+        let (destination, backup) = ways(&parts, &ends.stop);
         let refuser = refuser(&parts, &journal, (&staged_dir, &spool_dir));
         let sinks = std::iter::once(&destination).chain(&backup).map(|way| Arc::clone(&way.sink)).collect();
         let (delivered, ledger) = (Arc::default(), Arc::new(Ledger::new(state.settled())));
@@ -191,8 +217,8 @@ impl Pipeline {
             content_type: request_encoder(&stream).map_or("", |encoder| encoder.content_type()),
             delivered: Arc::clone(&delivered),
             stalled: stalled.clone(),
-            stop: stop.clone(),
-            retained: !stream.log.retention.is_zero(),
+            stop: ends.stop.clone(),
+            retained: !stream.log.retention.is_zero() || parts.claim != Claim::Own,
         };
         let policy = stream.log;
         let gatherer = Gatherer::new(
@@ -217,15 +243,21 @@ impl Pipeline {
             log: log.clone(),
             journal: Arc::clone(&journal),
             cpu: parts.cpu,
-            drain: drain.clone(),
-            stop: stop.clone(),
+            drain: ends.drain.clone(),
+            stop: ends.halt.clone(),
             stalled: stalled.clone(),
         };
         let (ended, outcome) = watch::channel(None);
         let tasks = tokio::spawn(run(planner, (gatherer, stager), sender, state));
         tokio::spawn(supervise(tasks, Arc::clone(&journal), ended));
         let commits = Mutex::default();
-        Ok(Pipeline { name, log, journal, policy, commits, sinks, ledger, delivered, stalled, drain, stop, outcome })
+        Ok(Pipeline { name, log, journal, policy, commits, sinks, ledger, delivered, stalled, ends, outcome })
+    }
+
+    /// All records through here are settled: nothing of the log before it is needed any more.
+    #[must_use]
+    pub fn settled(&self) -> Option<Lsn> {
+        self.journal.with(State::cursor)
     }
 
     #[must_use]
@@ -257,17 +289,27 @@ impl Pipeline {
     /// Cuts and delivers what is in the log now, then ends. What is not delivered after `grace` stays staged or in the log for
     /// the next start. Producers must have been stopped before.
     pub async fn drain(&self, grace: Duration) -> Outcome {
-        self.drain.cancel();
+        self.ends.drain.cancel();
         if let Ok(ended) = tokio::time::timeout(grace, self.ended()).await {
             return ended;
         }
         self.stop().await
     }
 
+    /// Stages nothing more, and ends when what is staged is delivered, or after `grace`; [`Status::staged_chunks`] tells
+    /// which. Producers may go on: what they put stays in the log.
+    pub async fn finish_staged(&self, grace: Duration) -> Outcome {
+        self.ends.halt.cancel();
+        match tokio::time::timeout(grace, self.ended()).await {
+            Ok(ended) => ended,
+            Err(_) => self.stop().await,
+        }
+    }
+
     /// Ends without delivering; nothing is lost. For a delivery stream that is deleted, too.
     pub async fn stop(&self) -> Outcome {
-        self.drain.cancel();
-        self.stop.cancel();
+        self.ends.drain.cancel();
+        self.ends.stop.cancel();
         self.ended().await
     }
 
@@ -297,7 +339,7 @@ impl Pipeline {
 
 fn open_journal(parts: &PipelineParts) -> Result<Journal, StartError> {
     let (dir, options) = (directory(parts, "journal")?, parts.journal_options.clone());
-    Ok(Journal::open(Arc::clone(&parts.disk), &dir, parts.stream_id, &parts.log, options)?)
+    Ok(Journal::open(Arc::clone(&parts.disk), &dir, parts.stream_id, (&parts.log, parts.claim), options)?)
 }
 
 /// The two places of a delivery stream, each with a circuit of its own.

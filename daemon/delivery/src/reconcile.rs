@@ -108,7 +108,8 @@ mod tests {
         let (log, _) = ShardLog::open(Arc::clone(&disk), &paths[0], options()).unwrap();
         let record = NewRecord { placement: Placement::Any, partition_key: None, data: Bytes::from_static(b"x") };
         log.append(vec![record; 4]).unwrap();
-        let journal = Journal::open(disk, &paths[1], StreamId([1; 16]), &log, options()).unwrap();
+        let journal =
+            Journal::open(disk, &paths[1], StreamId([1; 16]), (&log, crate::pipeline::Claim::Own), options()).unwrap();
         let ledger = Ledger::new(Counts::default());
         for (chunk, sent, told) in [(1, (2, 0), false), (2, (1, 0), true)] {
             let (from, to) = (chunk * 2 - 1, chunk * 2);

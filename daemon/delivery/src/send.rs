@@ -54,7 +54,8 @@ pub enum SendError {
 }
 
 /// What a destination is called in the journal: where the records are, not how they are reached.
-pub(crate) fn destination_identity(destination: &Destination) -> String {
+#[must_use]
+pub fn destination_identity(destination: &Destination) -> String {
     let kind = destination.kind();
     match destination {
         Destination::Objects(store) => store_identity(store),

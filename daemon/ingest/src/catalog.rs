@@ -3,29 +3,34 @@
 //! truth, and a change is either seen as a whole after a crash or not at all.
 //!
 //! ```text
-//! record = JSON { "format": 1, "streams": [ { id, name, version_id, status, created_at_ms, origin } ] }
+//! record = JSON { "format": 1, "streams": [ { id, name, version_id, status, created_at_ms, origin, source?, settings? } ] }
 //! origin = "yaml" | { "api": { region, request } }
+//! source = { stream, after }
+//! settings = { tags?, encrypted?, updated_at_ms? }
 //! ```
 //!
 //! With a Kinesis stream the format is 2 and there is a list `kinesis` beside `streams`; with one that has more than settings
-//! of the first kind, as consumers, it is 3: a version that does not know of them must refuse the catalog, or it would drop
-//! them with its next change.
+//! of the first kind, as consumers, it is 3, and with a delivery stream that reads one, or that has settings, it is 4. A
+//! version that does not know of them must refuse the catalog, or it would drop them with its next change.
+//!
+//! Invariant: the Kinesis stream that a delivery stream reads is in the same state, and is not being deleted.
 
 mod kinesis;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hydrant_config::StreamName;
-use hydrant_record::{NewRecord, Placement, StreamId, Timestamp};
+use hydrant_record::{Lsn, NewRecord, Placement, StreamId, Timestamp};
 use hydrant_shardlog::{AppendError, ReadError, ShardLog};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use kinesis::{KinesisSettings, StoredConsumer, StoredKinesis, StreamMode};
 
-/// Without and with Kinesis streams, and with such that have consumers and the like.
-const FORMATS: [u32; 3] = [1, 2, 3];
+/// Delivery streams alone; with Kinesis streams; with such that have consumers and the like; with sources and settings.
+const FORMATS: [u32; 4] = [1, 2, 3, 4];
 /// Old states are removed when they have grown to this, in bytes.
 const COMPACT_AFTER: usize = 1 << 20;
 /// AWS's quota for one region.
@@ -47,6 +52,30 @@ pub struct StoredStream {
     pub status: StoredStatus,
     pub created_at: Timestamp,
     pub origin: StoredOrigin,
+    /// `None`: it has a log of its own.
+    pub source: Option<StoredSource>,
+    pub settings: StreamSettings,
+}
+
+/// What may change in the life of a delivery stream beside the request that describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSettings {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Somebody asked for encryption at rest, and the operator vouches for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
+    /// When its destination was updated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at_ms: Option<u64>,
+}
+
+/// The Kinesis stream whose log a delivery stream reads, and the last record before its first: found out once, so that no
+/// restart can find another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredSource {
+    pub stream: StreamId,
+    pub after: Option<Lsn>,
 }
 
 /// Who made a delivery stream.
@@ -73,6 +102,11 @@ pub enum CatalogError {
     Exists { name: String },
     #[error("the catalog has no stream with id `{0}`")]
     NotFound(StreamId),
+    /// The Kinesis stream that a delivery stream was to read.
+    #[error("the Kinesis stream is gone")]
+    NoSource,
+    #[error("the delivery stream `{reader}` reads it; delete that first")]
+    InUse { reader: String },
     #[error("there are {STREAMS_MAX} streams, the most that are allowed; delete one first")]
     TooMany,
     /// The change was not made durable: nothing has changed.
@@ -125,6 +159,16 @@ struct Line {
     status: StoredStatus,
     created_at_ms: u64,
     origin: StoredOrigin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<SourceLine>,
+    #[serde(default, skip_serializing_if = "StreamSettings::is_default")]
+    settings: StreamSettings,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SourceLine {
+    stream: String,
+    after: u64,
 }
 
 impl Catalog {
@@ -169,7 +213,11 @@ impl Catalog {
 
     /// Adds a stream; of two racing ones with the same name, in one region or both from YAML, one gets `Exists`.
     pub fn insert(&self, stream: StoredStream) -> Result<(), CatalogError> {
-        self.change(|Streams { delivery: streams, .. }| {
+        self.change(|Streams { delivery: streams, kinesis }| {
+            let readable = |id| kinesis.iter().any(|one| one.id == id && one.status == StoredStatus::Active);
+            if stream.source.is_some_and(|source| !readable(source.stream)) {
+                return Err(CatalogError::NoSource);
+            }
             if streams.iter().any(|known| known.name == stream.name && known.origin.meets(&stream.origin)) {
                 return Err(CatalogError::Exists { name: stream.name.to_string() });
             }
@@ -177,6 +225,15 @@ impl Catalog {
                 return Err(CatalogError::TooMany);
             }
             streams.push(stream);
+            Ok(())
+        })
+    }
+
+    /// Changes a stream that is not being deleted.
+    pub fn update(&self, id: StreamId, edit: impl FnOnce(&mut StoredStream)) -> Result<(), CatalogError> {
+        self.change(|Streams { delivery, .. }| {
+            let known = delivery.iter_mut().find(|one| one.id == id && one.status == StoredStatus::Active);
+            edit(known.ok_or(CatalogError::NotFound(id))?);
             Ok(())
         })
     }
@@ -226,7 +283,7 @@ impl Catalog {
 
     /// Removes the states before the last one.
     fn trim(&self) {
-        if let Some(old) = self.log.last().and_then(hydrant_record::Lsn::previous)
+        if let Some(old) = self.log.last().and_then(Lsn::previous)
             && let Err(error) = self.log.trim(old)
         {
             tracing::warn!(%error, "old states of the catalog could not be removed; they only take space");
@@ -238,6 +295,23 @@ impl Catalog {
     }
 }
 
+impl StreamSettings {
+    fn is_default(&self) -> bool {
+        *self == StreamSettings::default()
+    }
+}
+
+impl SourceLine {
+    fn of(source: StoredSource) -> SourceLine {
+        SourceLine { stream: source.stream.to_string(), after: source.after.map_or(0, Lsn::get) }
+    }
+
+    /// `None` if it names no stream.
+    fn read(self) -> Option<StoredSource> {
+        Some(StoredSource { stream: self.stream.parse().ok()?, after: Lsn::new(self.after) })
+    }
+}
+
 fn write(streams: &Streams) -> Vec<u8> {
     let line = |stream: &StoredStream| Line {
         id: stream.id.to_string(),
@@ -246,6 +320,8 @@ fn write(streams: &Streams) -> Vec<u8> {
         status: stream.status,
         created_at_ms: stream.created_at.as_millis(),
         origin: stream.origin.clone(),
+        source: stream.source.map(SourceLine::of),
+        settings: stream.settings.clone(),
     };
     let document = Document {
         format: format_of(streams),
@@ -257,6 +333,9 @@ fn write(streams: &Streams) -> Vec<u8> {
 
 /// The oldest that says it all.
 fn format_of(streams: &Streams) -> u32 {
+    if streams.delivery.iter().any(|stream| stream.source.is_some() || !stream.settings.is_default()) {
+        return 4;
+    }
     if streams.kinesis.iter().any(StoredKinesis::needs_format_3) {
         return 3;
     }
@@ -278,6 +357,11 @@ fn read(text: &[u8]) -> Result<Streams, CatalogError> {
             status: line.status,
             created_at: Timestamp::from_millis(line.created_at_ms),
             origin: line.origin,
+            source: match line.source {
+                Some(source) => Some(source.read()?),
+                None => None,
+            },
+            settings: line.settings,
         })
     };
     let delivery: Option<Vec<_>> = document.streams.into_iter().map(stream).collect();

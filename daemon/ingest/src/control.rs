@@ -8,7 +8,7 @@ use hydrant_config::DeliveryStream;
 
 use crate::{DeliveryStreamDefinition, Entry, StreamHandle};
 
-/// A delivery stream to be made: valid, and its name reserved until the creation ends.
+/// A delivery stream to be made, its name reserved until the creation ends, or another version of one; valid.
 #[derive(Clone, Debug)]
 pub struct NewDeliveryStream {
     /// Its origin is [`crate::Origin::Api`] with the request to store.
@@ -21,6 +21,13 @@ pub trait ControlPlane: Send + Sync + fmt::Debug {
     /// Makes the stream durable, opens its log and starts its delivery. `Ok` only after all of it; after `Err` nothing of
     /// it is left and the name is free again.
     fn create(&self, new: NewDeliveryStream) -> BoxFuture<'_, Result<StreamHandle, ControlError>>;
+
+    /// Makes a definition durable of which only the settings have changed.
+    fn store(&self, entry: Arc<Entry>, changed: DeliveryStreamDefinition) -> BoxFuture<'_, Result<(), ControlError>>;
+
+    /// Makes a new version durable and goes on delivering by it; records are taken all the while. After `Err` nothing has
+    /// changed.
+    fn update(&self, entry: Arc<Entry>, changed: NewDeliveryStream) -> BoxFuture<'_, Result<(), ControlError>>;
 
     /// Makes the promise to delete durable: a restart after it finishes the deletion. Called again after a failed one.
     fn begin_delete(&self, entry: Arc<Entry>) -> BoxFuture<'_, Result<(), ControlError>>;
@@ -38,6 +45,9 @@ pub enum ControlError {
     /// The request is at fault.
     #[error("{0}")]
     Refused(String),
+    /// Something else needs it as it is.
+    #[error("{0}")]
+    InUse(String),
     /// A quota is used up.
     #[error("{0}")]
     LimitExceeded(String),

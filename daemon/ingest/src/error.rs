@@ -82,6 +82,11 @@ impl ApiError {
         ApiError::new("ResourceInUseException", StatusCode::BAD_REQUEST, Refusal::Conflict, message)
     }
 
+    /// Somebody else has changed it since the caller looked.
+    pub fn concurrent_modification(message: impl Into<String>) -> ApiError {
+        ApiError::new("ConcurrentModificationException", StatusCode::BAD_REQUEST, Refusal::Conflict, message)
+    }
+
     pub fn limit_exceeded(message: impl Into<String>) -> ApiError {
         ApiError::new("LimitExceededException", StatusCode::BAD_REQUEST, Refusal::Conflict, message)
     }

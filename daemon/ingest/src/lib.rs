@@ -29,14 +29,16 @@ mod sigv4;
 mod wire;
 
 pub use catalog::{
-    Catalog, CatalogError, KinesisSettings, StoredConsumer, StoredKinesis, StoredOrigin, StoredStatus, StoredStream,
-    StreamMode,
+    Catalog, CatalogError, KinesisSettings, StoredConsumer, StoredKinesis, StoredOrigin, StoredSource, StoredStatus,
+    StoredStream, StreamMode, StreamSettings,
 };
 pub use control::{ControlError, ControlPlane, NewDeliveryStream};
 pub use counters::{Counters, Refusal};
 pub use error::ApiError;
 pub use firehose::{Mappings, delivery_stream_from_request};
 pub use kinesis::{EventBudget, Kinesis, KinesisCalls, KinesisPlane, KinesisStream, KinesisStreams};
-pub use registry::{DeliveryStreamDefinition, Entry, Origin, Registry, RegistryError, Status, StreamHandle};
+pub use registry::{
+    DeliveryStreamDefinition, Entry, KinesisSource, Origin, Registry, RegistryError, Status, StreamHandle,
+};
 pub use server::{Front, Limits, Server, Tls, TlsError};
 pub use sigv4::{Auth, Keys};

@@ -2,13 +2,15 @@
 //! creations gets it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hydrant_config::{DeliveryStream, StreamName};
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::ShardLog;
 use serde_json::Value;
+
+use crate::StreamSettings;
 
 /// What a delivery stream is.
 #[derive(Clone, Debug)]
@@ -20,6 +22,17 @@ pub struct DeliveryStreamDefinition {
     pub version_id: u64,
     pub created_at: Timestamp,
     pub origin: Origin,
+    /// `None`: records are put.
+    pub source: Option<KinesisSource>,
+    pub settings: StreamSettings,
+}
+
+/// The Kinesis stream that a delivery stream reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KinesisSource {
+    pub name: String,
+    /// `None` answers in whatever region the client signs for.
+    pub region: Option<String>,
 }
 
 /// Who manages a delivery stream.
@@ -45,13 +58,19 @@ pub enum Status {
 #[derive(Clone, Debug)]
 pub struct StreamHandle {
     pub id: StreamId,
+    /// Its own, or that of the Kinesis stream which it reads.
     pub log: ShardLog,
 }
 
-/// One delivery stream.
+/// One delivery stream. Its name, region and source never change.
 #[derive(Debug)]
 pub struct Entry {
-    definition: DeliveryStreamDefinition,
+    key: (StreamName, Option<String>),
+    reads_kinesis: bool,
+    definition: RwLock<Arc<DeliveryStreamDefinition>>,
+    encrypted: AtomicBool,
+    /// Held by whoever changes it. Holds when encryption was switched lately.
+    pub(crate) changing: tokio::sync::Mutex<Vec<Timestamp>>,
     status: AtomicU8,
     handle: OnceLock<StreamHandle>,
 }
@@ -108,12 +127,41 @@ impl Entry {
     }
 
     pub(crate) fn creating(definition: DeliveryStreamDefinition) -> Arc<Entry> {
-        Arc::new(Entry { definition, status: AtomicU8::new(Status::Creating as u8), handle: OnceLock::new() })
+        Arc::new(Entry {
+            key: (definition.name.clone(), definition.region.clone()),
+            reads_kinesis: definition.source.is_some(),
+            encrypted: AtomicBool::new(definition.settings.encrypted),
+            definition: RwLock::new(Arc::new(definition)),
+            changing: tokio::sync::Mutex::default(),
+            status: AtomicU8::new(Status::Creating as u8),
+            handle: OnceLock::new(),
+        })
     }
 
     #[must_use]
-    pub fn definition(&self) -> &DeliveryStreamDefinition {
-        &self.definition
+    pub fn name(&self) -> &StreamName {
+        &self.key.0
+    }
+
+    /// As the last change left it.
+    #[must_use]
+    pub fn definition(&self) -> Arc<DeliveryStreamDefinition> {
+        Arc::clone(&self.definition.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// For whoever holds `changing`, once the change is durable.
+    pub(crate) fn redefine(&self, changed: DeliveryStreamDefinition) {
+        self.encrypted.store(changed.settings.encrypted, Ordering::Release);
+        *self.definition.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
+    }
+
+    /// Nothing can be put to it.
+    pub(crate) fn reads_kinesis(&self) -> bool {
+        self.reads_kinesis
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.encrypted.load(Ordering::Acquire)
     }
 
     #[must_use]
@@ -157,7 +205,7 @@ impl Registry {
 
     /// Adds a stream, unless its name is taken.
     pub fn insert(&self, entry: Arc<Entry>) -> Result<(), RegistryError> {
-        let key = (entry.definition.name.clone(), entry.definition.region.clone());
+        let key = entry.key.clone();
         let mut streams = self.write();
         let same_name = streams.keys().filter(|(name, _)| *name == key.0);
         let overlaps = |region: &Option<String>| region.is_none() || key.1.is_none() || *region == key.1;
@@ -170,7 +218,7 @@ impl Registry {
 
     /// Takes out exactly this stream; a stream of the same name that came later stays.
     pub fn remove(&self, entry: &Arc<Entry>) {
-        let key = (entry.definition.name.clone(), entry.definition.region.clone());
+        let key = entry.key.clone();
         let mut streams = self.write();
         if streams.get(&key).is_some_and(|known| Arc::ptr_eq(known, entry)) {
             streams.remove(&key);
@@ -189,7 +237,7 @@ impl Registry {
     /// The streams that answer in `region`, by name.
     #[must_use]
     pub fn in_region(&self, region: &str) -> Vec<Arc<Entry>> {
-        let answers = |entry: &&Arc<Entry>| entry.definition.region.as_deref().is_none_or(|own| own == region);
+        let answers = |entry: &&Arc<Entry>| entry.key.1.as_deref().is_none_or(|own| own == region);
         self.read().values().filter(answers).cloned().collect()
     }
 
@@ -219,6 +267,8 @@ mod tests {
             version_id: 1,
             created_at: Timestamp::from_millis(0),
             origin: Origin::Api { request: Value::Null },
+            source: None,
+            settings: StreamSettings::default(),
         })
     }
 
@@ -233,8 +283,7 @@ mod tests {
         assert!(registry.insert(entry("b", Some("eu-west-1"))).is_err());
         assert!(registry.find("a", "eu-west-1").is_some() && registry.find("a", "eu-west-2").is_none());
         assert!(registry.find("b", "eu-west-2").is_some() && registry.find("no/name", "eu-west-1").is_none());
-        let names: Vec<_> =
-            registry.in_region("us-east-1").iter().map(|one| one.definition().name.to_string()).collect();
+        let names: Vec<_> = registry.in_region("us-east-1").iter().map(|one| one.name().to_string()).collect();
         assert_eq!(names, ["a", "b"]);
     }
 

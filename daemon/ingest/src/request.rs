@@ -74,7 +74,6 @@ pub(crate) async fn answer(
     authorize(value["DeliveryStreamName"].as_str())?;
     match operation {
         Operation::Put { batch } => put_again(batch, value, &caller, operations).await.map(Answer::Json),
-        Operation::Unbuilt(name) => Err(firehose::unsupported(name)),
         operation => control(operation, value, caller, operations).await.map(|answer| Answer::Json(answer.to_string())),
     }
 }
@@ -127,21 +126,13 @@ async fn put_again(batch: bool, value: Value, caller: &Caller, operations: &Oper
     put.run(&caller.region, operations).await
 }
 
-/// Runs to its end in a task of its own, so that a client that goes away leaves nothing half done.
 async fn control(
     operation: Operation,
     value: Value,
     caller: Caller,
     operations: &Arc<Operations>,
 ) -> Result<Value, ApiError> {
-    let region = caller.region;
-    let running = match operation {
-        Operation::Describe => return firehose::describe(&value, &region, operations),
-        Operation::List => return firehose::list(&value, &region, operations),
-        Operation::Create => tokio::spawn(firehose::create(value, region, Arc::clone(operations))),
-        _ => tokio::spawn(firehose::delete(value, region, Arc::clone(operations))),
-    };
-    running.await.unwrap_or_else(|_| Err(ApiError::internal("the operation failed; see the daemon's log")))
+    firehose::run(operation, value, caller.region, operations).await
 }
 
 fn tree<'a>(body: &[u8], wire: Wire, budget: &'a Semaphore) -> Result<(Value, SemaphorePermit<'a>), ApiError> {

@@ -205,10 +205,12 @@ fn definition(engine: &Engine, stored: &StoredStream) -> Result<DeliveryStream, 
             })
         }
         StoredOrigin::Api { region, request } => {
-            delivery_stream_from_request(request, region, &Mappings::from(&engine.config)).map_err(|error| {
-                Failure::new(Exit::Config, format!("delivery stream `{name}`, made by the API: {error}"))
-                    .hint("put back what the configuration said when it was created")
-            })
+            delivery_stream_from_request(request, (region, stored.version_id), &Mappings::from(&engine.config)).map_err(
+                |error| {
+                    Failure::new(Exit::Config, format!("delivery stream `{name}`, made by the API: {error}"))
+                        .hint("put back what the configuration said when it was created")
+                },
+            )
         }
     }
 }

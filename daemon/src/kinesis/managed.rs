@@ -3,7 +3,7 @@
 //! Invariant: a stream that has records does not go because a line of YAML went.
 
 use hydrant_config::DataStream;
-use hydrant_ingest::{KinesisSettings, StoredKinesis, StoredStatus, StreamMode};
+use hydrant_ingest::{CatalogError, KinesisSettings, StoredKinesis, StoredStatus, StreamMode};
 use hydrant_record::StreamId;
 use hydrant_shardlog::{Clock as _, Reshard, ShardLog, SystemClock};
 
@@ -95,7 +95,13 @@ fn retire(engine: &Engine, stored: &StoredKinesis, discard: &[String]) -> Result
         }
     }
     let gone = StoredKinesis { status: StoredStatus::Deleting, ..stored.clone() };
-    engine.catalog.update_kinesis(gone).map_err(|error| Failure::of(Exit::Io, &error))?;
+    engine.catalog.update_kinesis(gone).map_err(|error| match error {
+        CatalogError::InUse { .. } => {
+            let text = format!("Kinesis stream `{name}` is not in the configuration any more, but {error}");
+            Failure::new(Exit::Config, text).hint("put the stream back until the delivery stream is gone")
+        }
+        error => Failure::of(Exit::Io, &error),
+    })?;
     engine.store.remove_stream_dirs(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;
     engine.catalog.remove_kinesis(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;
     tracing::info!(stream = name, "the Kinesis stream left the configuration and is deleted");

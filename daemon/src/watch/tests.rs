@@ -31,7 +31,7 @@ impl Bench {
         let store = Store::open(faulty, &config.data_dir, opener).unwrap();
         let stream = config.delivery_streams[0].clone();
         let engine = Arc::new(Engine::open(config, store, Vec::new(), mpsc::channel(1).0).unwrap());
-        let log = engine.open_stream(&stream, random_id().unwrap()).unwrap().log;
+        let log = engine.open_stream(&stream, (random_id().unwrap(), None)).unwrap().log;
         Bench { _dir: dir, disk, engine, log }
     }
 

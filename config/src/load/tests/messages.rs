@@ -19,7 +19,7 @@ delivery_streams:
     insta::assert_snapshot!(problems(text), @"
     config error: hydrant.yaml:2:9: memory: must be 64 MiB to 1 TiB, got 1 MiB
     config error: hydrant.yaml:3:1: bufering: unknown key
-      hint: known here: `data_dir`, `memory`, `account`, `api`, `admin`, `credentials`, `s3`, `lambda`, `glue`, `limits`, `streams` and `delivery_streams`
+      hint: known here: `data_dir`, `data_dir_encrypted`, `memory`, `account`, `api`, `admin`, `credentials`, `s3`, `lambda`, `glue`, `limits`, `streams` and `delivery_streams`
     config error: hydrant.yaml:5:11: delivery_streams[0].name: must be 1 to 64 of `a-z A-Z 0-9 _ . -`, got `access logs`
     config error: hydrant.yaml:7:13: delivery_streams[0].buffering.size: must be 1 MiB to 1 GiB, got 5 GiB
       hint: raise `interval`, or split the stream
@@ -88,7 +88,7 @@ fn unknown_keys_get_the_nearest_known_key() {
     config error: hydrant.yaml:3:5: delivery_streams[0].bufferring: unknown key
       hint: did you mean `buffering`?
     config error: hydrant.yaml:4:5: delivery_streams[0].colour: unknown key
-      hint: known here: `name`, `region`, `buffering`, `log`, `processing`, `partitioning`, `format`, `destination` and `backup`
+      hint: known here: `name`, `region`, `from_stream`, `buffering`, `log`, `processing`, `partitioning`, `format`, `destination` and `backup`
     config error: hydrant.yaml:5:26: delivery_streams[0].destination.file.directory: is missing
       hint: must be a path, relative to the YAML file
     config error: hydrant.yaml:5:28: delivery_streams[0].destination.file.dirctory: unknown key
@@ -139,7 +139,7 @@ secrets: {}
 admin: { tls: {} }
 delivery_streams:
   - name: a
-    from_stream: { name: clicks }
+    backlog_max: 50 GiB
     buffering: { object_size: 128 MiB }
     format: { orc: {} }
     destination: { file: { directory: a } }
@@ -149,7 +149,7 @@ delivery_streams:
       hint: remove the key
     config error: hydrant.yaml:3:10: admin.tls: not supported yet by this version
       hint: remove the key
-    config error: hydrant.yaml:6:5: delivery_streams[0].from_stream: not supported yet by this version
+    config error: hydrant.yaml:6:5: delivery_streams[0].backlog_max: not supported yet by this version
       hint: remove the key
     config error: hydrant.yaml:7:18: delivery_streams[0].buffering.object_size: not supported yet by this version
       hint: remove the key

@@ -274,3 +274,24 @@ fn what_a_bucket_is_told_is_checked() {
     2 problems; nothing was started
     ");
 }
+
+#[test]
+fn a_source_says_what_it_may_be() {
+    let lake = "    destination: { file: { directory: x } }";
+    let source = |rest: &str| stream_problems(&format!("    from_stream: {rest}\n{lake}"));
+    insta::assert_snapshot!(source("{ name: a b, start: yesterday }"), @"
+    config error: hydrant.yaml:3:26: delivery_streams[0].from_stream.name: must be 1 to 128 of `a-z A-Z 0-9 _ . -`, got `a b`
+    config error: hydrant.yaml:3:38: delivery_streams[0].from_stream.start: must be `latest`, `trim_horizon`, or a time such as `2026-05-01T12:00:00Z`, got `yesterday`
+    2 problems; nothing was started
+    ");
+    insta::assert_snapshot!(source("{ name: clicks }\n    log: { retention: 24 h }"), @"
+    config error: hydrant.yaml:4:10: delivery_streams[0].log: with `from_stream` only `expire_undelivered` has a meaning: the records are in the log of the Kinesis stream
+      hint: remove the other keys; the Kinesis stream has a retention period of its own
+    1 problem; nothing was started
+    ");
+    insta::assert_snapshot!(source("{}"), @"
+    config error: hydrant.yaml:3:18: delivery_streams[0].from_stream.name: is missing
+      hint: must be 1 to 128 of `a-z A-Z 0-9 _ . -`
+    1 problem; nothing was started
+    ");
+}

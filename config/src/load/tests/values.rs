@@ -1,10 +1,11 @@
 //! What a valid file becomes.
 
 use super::*;
-use crate::model::OnError;
+use crate::model::{OnError, SourceStart};
 use crate::{
     BackupRecords, ContentEncoding, DocumentId, IndexRotation, Profile, ServerSideEncryption, SplunkEndpoint, Verdict,
 };
+use hydrant_record::Timestamp;
 use std::time::Duration;
 
 #[test]
@@ -44,6 +45,19 @@ fn a_log_is_kept_as_long_as_it_is_told_to() {
     assert!(policy.expire_undelivered);
     assert_eq!(log("{ compression: zstd }").compression, crate::LogCompression::Zstd);
     assert!(!log("{ retention: 365 d }").expire_undelivered, "what is not delivered stays unless somebody says so");
+}
+
+#[test]
+fn a_delivery_stream_may_read_a_kinesis_stream() {
+    let source = |text: &str| {
+        let yaml = format!("{SMALLEST}    from_stream: {text}\n    log: {{ expire_undelivered: true }}\n");
+        loaded(&yaml).config.delivery_streams[0].source.clone().unwrap()
+    };
+    let clicks = source("{ name: clicks }");
+    assert_eq!((clicks.name.as_str(), clicks.start), ("clicks", SourceStart::Latest));
+    assert_eq!(source("{ name: clicks, start: trim_horizon }").start, SourceStart::TrimHorizon);
+    let at = SourceStart::At(Timestamp::from_millis(1_700_000_000_500));
+    assert_eq!(source("{ name: c, start: 2023-11-14T23:13:20.5+01:00 }").start, at);
 }
 
 #[test]

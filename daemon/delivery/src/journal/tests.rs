@@ -41,7 +41,13 @@ impl Place {
     }
 
     fn open(&self, stream: u8) -> Result<Journal, JournalError> {
-        Journal::open(Self::disk(), &self.journal_dir(), StreamId([stream; 16]), &self.log(), Self::options())
+        Journal::open(
+            Self::disk(),
+            &self.journal_dir(),
+            StreamId([stream; 16]),
+            (&self.log(), Claim::Own),
+            Self::options(),
+        )
     }
 }
 
@@ -189,8 +195,14 @@ fn an_entry_that_needs_a_segment_waits_until_a_full_disk_has_space() {
     let place = Place::new();
     let disk = FaultyDisk::new(Place::disk());
     let options = LogOptions::new();
-    let opened =
-        Journal::open(Arc::new(disk.clone()), &place.journal_dir(), StreamId([1; 16]), &place.log(), options).unwrap();
+    let opened = Journal::open(
+        Arc::new(disk.clone()),
+        &place.journal_dir(),
+        StreamId([1; 16]),
+        (&place.log(), Claim::Own),
+        options,
+    )
+    .unwrap();
     opened.log.roll().unwrap();
     disk.set_full(true);
     let asked = disk.calls();

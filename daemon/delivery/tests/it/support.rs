@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hydrant_config::{DeliveryStream, Environment};
-use hydrant_delivery::{CpuPool, Pipeline, PipelineParts, StartError, Status};
+use hydrant_delivery::{Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
 use hydrant_disk::{Disk, RealDisk};
 use hydrant_plugins::Transform;
 use hydrant_record::{NewRecord, Placement, StreamId};
@@ -83,6 +83,7 @@ impl Place {
             disk,
             clock: Arc::new(SystemClock),
             log: log.clone(),
+            claim: Claim::Own,
             journal_options: options(),
             transform,
             sink,

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hydrant_record::{StreamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, CatalogError, STREAMS_MAX, StoredStatus, Streams};
+use super::{Catalog, CatalogError, STREAMS_MAX, StoredStatus, StoredStream, Streams};
 
 /// A Kinesis stream as the catalog keeps it. Its shards are in its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,9 +168,16 @@ impl Catalog {
         })
     }
 
-    /// Puts this in the place of the stream with the same id.
+    /// Puts this in the place of the stream with the same id. One that a delivery stream reads cannot begin to be deleted.
     pub fn update_kinesis(&self, stream: StoredKinesis) -> Result<(), CatalogError> {
-        self.change(|Streams { kinesis, .. }| {
+        self.change(|Streams { kinesis, delivery }| {
+            let reads = |one: &&StoredStream| one.source.is_some_and(|source| source.stream == stream.id);
+            let mut readers = delivery.iter().filter(|one| one.status == StoredStatus::Active).filter(reads);
+            if stream.status == StoredStatus::Deleting
+                && let Some(reader) = readers.next()
+            {
+                return Err(CatalogError::InUse { reader: reader.name.to_string() });
+            }
             let known = kinesis.iter_mut().find(|known| known.id == stream.id);
             let known = known.ok_or(CatalogError::NotFound(stream.id))?;
             *known = stream;

@@ -25,6 +25,8 @@ fn stream(id: u8, name: &str) -> StoredStream {
         status: StoredStatus::Active,
         created_at: Timestamp::from_millis(1_700_000_000_123),
         origin: api("us-east-1", json!({ "DeliveryStreamName": name })),
+        source: None,
+        settings: StreamSettings::default(),
     }
 }
 
@@ -131,7 +133,7 @@ fn kinesis_streams_have_names_of_their_own_and_come_back() {
 
 #[test]
 fn a_state_of_another_format_is_not_guessed_at() {
-    assert!(matches!(read(br#"{"format":4,"streams":[]}"#), Err(CatalogError::Unreadable(text)) if text.contains('4')));
+    assert!(matches!(read(br#"{"format":5,"streams":[]}"#), Err(CatalogError::Unreadable(text)) if text.contains('5')));
     assert!(read(b"{}").is_err());
     let old = Streams { delivery: vec![stream(1, "a")], kinesis: Vec::new() };
     assert_eq!(read(&write(&old)).unwrap(), old);
@@ -154,4 +156,41 @@ fn a_state_of_another_format_is_not_guessed_at() {
     newer(|stream, _| stream.settings.key_id = Some("alias/aws/kinesis".to_owned()));
     newer(|stream, _| stream.settings.policy = Some("{}".to_owned()));
     newer(|stream, _| stream.from_yaml = true);
+}
+
+#[test]
+fn a_source_and_settings_are_there_after_reopening_and_older_versions_refuse_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = open(dir.path());
+    catalog.insert_kinesis(kinesis(7, "clicks")).unwrap();
+    let source = Some(StoredSource { stream: StreamId([7; 16]), after: Lsn::new(5) });
+    catalog.insert(StoredStream { source, ..stream(1, "a") }).unwrap();
+    let settings = StreamSettings { encrypted: true, updated_at_ms: Some(9), tags: [("k".into(), "v".into())].into() };
+    catalog.update(StreamId([1; 16]), |stored| (stored.version_id, stored.settings) = (2, settings.clone())).unwrap();
+    catalog.close().unwrap();
+    let catalog = open(dir.path());
+    assert_eq!(catalog.streams(), [StoredStream { source, version_id: 2, settings, ..stream(1, "a") }]);
+    let text = write(&catalog.lock().streams);
+    assert!(text.starts_with(br#"{"format":4,"#), "a version without sources must refuse it");
+}
+
+#[test]
+fn a_kinesis_stream_and_its_reader_agree_whoever_comes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = open(dir.path());
+    let reader = |id, of| StoredStream {
+        source: Some(StoredSource { stream: StreamId([of; 16]), after: None }),
+        ..stream(id, &format!("reader-{id}"))
+    };
+    assert!(matches!(catalog.insert(reader(1, 7)), Err(CatalogError::NoSource)));
+    catalog.insert_kinesis(kinesis(7, "clicks")).unwrap();
+    catalog.insert(reader(1, 7)).unwrap();
+    let deleting = StoredKinesis { status: StoredStatus::Deleting, ..kinesis(7, "clicks") };
+    let refused = catalog.update_kinesis(deleting.clone()).unwrap_err();
+    assert_eq!(refused.to_string(), "the delivery stream `reader-1` reads it; delete that first");
+    catalog.mark_deleting(StreamId([1; 16])).unwrap();
+    catalog.update_kinesis(deleting).unwrap();
+    assert!(matches!(catalog.insert(reader(2, 7)), Err(CatalogError::NoSource)));
+    let gone = catalog.update(StreamId([1; 16]), |_| unreachable!("it is being deleted"));
+    assert!(matches!(gone, Err(CatalogError::NotFound(_))));
 }

@@ -7,20 +7,23 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use hydrant_config::{
     Buffering, DeliveryStream, DeliveryStreamSpec, Destination, Format, JqKeys, LineCompression, LogPolicy, Naming,
-    NamingMember, NamingProblem, ObjectStore, Partitioning, Place, Processing, S3Options, StreamName,
+    NamingMember, NamingProblem, ObjectStore, Partitioning, Place, Processing, S3Options, StreamName, StreamSource,
 };
 use serde_json::{Value, json};
 
 use super::processing::Steps;
 use super::s3::S3Destination;
-use super::{Mappings, stream_arn, stream_name, streams, unsupported};
+use super::source::Source;
+use super::{Mappings, encryption, stream_arn, stream_name, streams, tags, unsupported};
 use crate::request::Operations;
 use crate::shape::{Shape, Violations};
-use crate::{ApiError, DeliveryStreamDefinition, Entry, NewDeliveryStream, Origin, Registry};
+use crate::{
+    ApiError, DeliveryStreamDefinition, Entry, KinesisSource, NewDeliveryStream, Origin, Registry, StreamSettings,
+};
 
-const EXTENDED: &str = "ExtendedS3DestinationConfiguration";
-const PLAIN: &str = "S3DestinationConfiguration";
-const DESTINATIONS: [&str; 10] = [
+pub(super) const EXTENDED: &str = "ExtendedS3DestinationConfiguration";
+pub(super) const PLAIN: &str = "S3DestinationConfiguration";
+pub(super) const DESTINATIONS: [&str; 10] = [
     PLAIN,
     EXTENDED,
     "RedshiftDestinationConfiguration",
@@ -32,9 +35,6 @@ const DESTINATIONS: [&str; 10] = [
     "SnowflakeDestinationConfiguration",
     "IcebergDestinationConfiguration",
 ];
-const SOURCES: [&str; 3] =
-    ["KinesisStreamSourceConfiguration", "MSKSourceConfiguration", "DatabaseSourceConfiguration"];
-const TYPES: [&str; 4] = ["DirectPut", "KinesisStreamAsSource", "MSKAsSource", "DatabaseAsSource"];
 /// AWS's default quota of active partitions.
 const PARTITIONS_MAX: u32 = 500;
 const MIB: u64 = 1 << 20;
@@ -55,7 +55,8 @@ impl Drop for Reservation<'_> {
 
 /// Answers when the stream takes records; until then others see it as CREATING.
 pub(crate) async fn create(request: Value, region: String, operations: Arc<Operations>) -> Result<Value, ApiError> {
-    let spec = delivery_stream_from_request(&request, &region, &operations.mappings)?;
+    let spec = delivery_stream_from_request(&request, (&region, 1), &operations.mappings)?;
+    let settings = settings(&request, &spec, &operations.mappings)?;
     let (name, account) = (spec.name.clone(), &operations.mappings.account);
     let definition = DeliveryStreamDefinition {
         name: name.clone(),
@@ -63,6 +64,11 @@ pub(crate) async fn create(request: Value, region: String, operations: Arc<Opera
         version_id: spec.version_id,
         created_at: operations.clock.now(),
         origin: Origin::Api { request },
+        settings,
+        source: spec
+            .source
+            .as_ref()
+            .map(|source| KinesisSource { name: source.name.clone(), region: Some(region.clone()) }),
     };
     let entry = Entry::creating(definition.clone());
     operations.registry.insert(Arc::clone(&entry)).map_err(|_| {
@@ -77,57 +83,64 @@ pub(crate) async fn create(request: Value, region: String, operations: Arc<Opera
     Ok(json!({ "DeliveryStreamARN": stream_arn(account, &region, name.as_str()) }))
 }
 
-/// The delivery stream that a CreateDeliveryStream request describes, new or read back from the catalog.
+/// Tags and encryption, which have a life of their own from here on.
+fn settings(request: &Value, spec: &DeliveryStream, mappings: &Mappings) -> Result<StreamSettings, ApiError> {
+    let shape = Shape::root(request)?;
+    let mut violations = Violations::default();
+    let tags = tags::of_list(&shape, &mut violations)?;
+    let key = encryption::Key::of(&shape, &mut violations)?;
+    violations.finish()?;
+    let encrypted = key.is_some();
+    if let Some(key) = key {
+        key.check(spec.source.is_some(), mappings)?;
+    }
+    Ok(StreamSettings { tags, encrypted, updated_at_ms: None })
+}
+
+/// The delivery stream that a CreateDeliveryStream request describes, new, changed, or read back from the catalog.
 pub fn delivery_stream_from_request(
     request: &Value,
-    region: &str,
+    (region, version_id): (&str, u64),
     mappings: &Mappings,
 ) -> Result<DeliveryStream, ApiError> {
     let shape = Shape::root(request)?;
     let mut violations = Violations::default();
     let name = stream_name(&shape, &mut violations)?;
-    let kind = super::s3::choice(&shape, "DeliveryStreamType", &TYPES, &mut violations)?;
-    if let Some(source) = shape.part("DirectPutSourceConfiguration")? {
-        let hint = super::s3::integer(&source, "ThroughputHintInMBs", 1..=100, &mut violations)?;
-        violations.required(&source, "ThroughputHintInMBs", hint);
-    }
+    let source = Source::of(&shape, &mut violations)?;
     let s3 = match (shape.part(EXTENDED)?, shape.part(PLAIN)?) {
         (Some(part), _) => Some(S3Destination::of(&part, true, &mut violations)?),
         (None, Some(part)) => Some(S3Destination::of(&part, false, &mut violations)?),
         (None, None) => None,
     };
     violations.finish()?;
-    check_top(&shape, kind)?;
+    check_top(&shape)?;
+    let source = source.kinesis(region, mappings)?;
     let s3 = s3.ok_or_else(|| unsupported(destination_of(&shape)))?;
     let name = StreamName::parse(name).ok_or_else(|| ApiError::internal("a validated name does not parse"))?;
-    build(name, region, &s3, mappings)
+    let mut spec = build((name, region, source), &s3, mappings)?;
+    spec.version_id = version_id;
+    DeliveryStream::new(spec).map_err(|problems| {
+        let texts: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+        ApiError::invalid_argument(texts.join("; "))
+    })
 }
 
 fn destination_of<'a>(shape: &Shape<'a>) -> &'a str {
     shape.names().find(|name| DESTINATIONS.contains(name)).unwrap_or_default()
 }
 
-fn check_top(shape: &Shape<'_>, kind: Option<&str>) -> Result<(), ApiError> {
+fn check_top(shape: &Shape<'_>) -> Result<(), ApiError> {
     if DESTINATIONS.iter().filter(|name| shape.has(name)).count() != 1 {
         return Err(ApiError::invalid_argument("Exactly one destination configuration is supported for a Firehose"));
     }
-    if let Some(kind) = kind.filter(|kind| *kind != "DirectPut") {
-        return Err(unsupported(&format!("The delivery stream type {kind}")));
-    }
-    let refused = SOURCES.into_iter().chain(["DeliveryStreamEncryptionConfigurationInput", "Tags"]);
-    let empty = |name: &str| shape.get(name).and_then(Value::as_array).is_some_and(Vec::is_empty);
-    match refused.into_iter().find(|name| shape.has(name) && !empty(name)) {
-        Some(member) => Err(unsupported(member)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn build(
-    name: StreamName,
-    region: &str,
+    (name, region, source): (StreamName, &str, Option<StreamSource>),
     s3: &S3Destination<'_>,
     mappings: &Mappings,
-) -> Result<DeliveryStream, ApiError> {
+) -> Result<DeliveryStreamSpec, ApiError> {
     refuse_unbuilt(s3)?;
     let format = format(s3, mappings)?;
     let buffering = buffering(s3)?;
@@ -143,9 +156,10 @@ fn build(
             s3.bucket
         ))
     })?;
-    let spec = DeliveryStreamSpec {
+    Ok(DeliveryStreamSpec {
         name,
         region: Some(region.to_owned()),
+        source,
         buffering,
         log: LogPolicy::default(),
         processing: Processing {
@@ -160,10 +174,6 @@ fn build(
         }),
         backup: None,
         version_id: 1,
-    };
-    DeliveryStream::new(spec).map_err(|problems| {
-        let texts: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
-        ApiError::invalid_argument(texts.join("; "))
     })
 }
 

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use hydrant_config::{AccountId, Column, ColumnKind, OnError, ParquetCompression, Plugin, S3Connection, Schema};
+use hydrant_config::{
+    AccountId, Column, ColumnKind, OnError, ParquetCompression, Plugin, S3Connection, Schema, SourceStart,
+};
 
 use super::*;
 
@@ -19,6 +21,7 @@ fn mappings() -> Mappings {
     let schema = Schema::new(vec![Column { name: "ip".to_owned(), kind: ColumnKind::String }]).unwrap();
     Mappings {
         account: AccountId::parse("123456789012").unwrap(),
+        data_dir_encrypted: true,
         s3: Some(S3Connection {
             endpoint: None,
             region: "us-east-1".to_owned(),
@@ -40,11 +43,11 @@ fn request(more: Value) -> Value {
 }
 
 fn made(more: Value) -> DeliveryStream {
-    delivery_stream_from_request(&request(more), "eu-west-1", &mappings()).unwrap()
+    delivery_stream_from_request(&request(more), ("eu-west-1", 1), &mappings()).unwrap()
 }
 
 fn refused(request: &Value, code: &str, text: &str) {
-    let error = delivery_stream_from_request(request, "eu-west-1", &mappings()).unwrap_err();
+    let error = delivery_stream_from_request(request, ("eu-west-1", 1), &mappings()).unwrap_err();
     assert!(error.code == code && error.message.contains(text), "{request}: {error}");
 }
 
@@ -97,7 +100,7 @@ fn the_smallest_request_gets_awss_defaults() {
     assert!(matches!(&store.place, Place::S3 { bucket, .. } if bucket == "logs"));
     let mut plain = request(json!({}));
     plain[PLAIN] = plain[EXTENDED].take();
-    assert!(delivery_stream_from_request(&plain, "eu-west-1", &mappings()).is_ok());
+    assert!(delivery_stream_from_request(&plain, ("eu-west-1", 1), &mappings()).is_ok());
 }
 
 #[test]
@@ -185,18 +188,58 @@ fn exactly_one_destination_that_is_built_is_taken() {
     refused(&two, "InvalidArgumentException", text);
     let splunk = json!({ "DeliveryStreamName": "x", "SplunkDestinationConfiguration": {} });
     refused(&splunk, "InvalidArgumentException", "SplunkDestinationConfiguration is not supported");
-    for (member, value) in [
-        ("DeliveryStreamType", json!("KinesisStreamAsSource")),
-        ("KinesisStreamSourceConfiguration", json!({})),
-        ("DeliveryStreamEncryptionConfigurationInput", json!({})),
-        ("Tags", json!([{ "Key": "a" }])),
-    ] {
-        refused(
-            &with(request(json!({})), member, value),
-            "InvalidArgumentException",
-            "is not supported by this version",
-        );
+}
+
+#[test]
+fn a_source_is_a_kinesis_stream_of_the_same_account_and_region() {
+    let stream = |region: &str, account: &str| {
+        let arn = format!("arn:aws:kinesis:{region}:{account}:stream/clicks");
+        json!({ "KinesisStreamARN": arn, "RoleARN": "arn:aws:iam::123456789012:role/x" })
+    };
+    let of_kind = |kind: &str, source: Value| {
+        let typed = with(request(json!({})), "DeliveryStreamType", json!(kind));
+        with(typed, "KinesisStreamSourceConfiguration", source)
+    };
+    let here = of_kind("KinesisStreamAsSource", stream("eu-west-1", "123456789012"));
+    let made = delivery_stream_from_request(&here, ("eu-west-1", 1), &mappings()).unwrap();
+    assert_eq!(made.source, Some(StreamSource { name: "clicks".to_owned(), start: SourceStart::Latest }));
+    let argument = |request: &Value, text: &str| refused(request, "InvalidArgumentException", text);
+    argument(&of_kind("KinesisStreamAsSource", stream("eu-west-2", "123456789012")), "must belong to the account");
+    argument(&of_kind("KinesisStreamAsSource", stream("eu-west-1", "210987654321")), "must belong to the account");
+    argument(&of_kind("KinesisStreamAsSource", Value::Null), "must be given for the delivery stream type");
+    argument(&of_kind("DirectPut", stream("eu-west-1", "123456789012")), "must not be given");
+    argument(&with(request(json!({})), "DeliveryStreamType", json!("MSKAsSource")), "MSKAsSource is not supported");
+    for wrong in [json!({}), json!({ "KinesisStreamARN": "arn:aws:s3:::logs" })] {
+        refused(&of_kind("KinesisStreamAsSource", wrong), "ValidationException", "kinesisStreamARN");
     }
+}
+
+#[test]
+fn tags_and_encryption_are_given_at_creation_too() {
+    let wanted = |member: &str, value: Value, mappings: &Mappings| {
+        let request = with(request(json!({})), member, value);
+        let spec = delivery_stream_from_request(&request, ("eu-west-1", 1), mappings).unwrap();
+        settings(&request, &spec, mappings)
+    };
+    let tags = wanted("Tags", json!([{ "Key": "b", "Value": "1" }, { "Key": "a" }]), &mappings()).unwrap().tags;
+    assert_eq!(tags, BTreeMap::from([("a", ""), ("b", "1")].map(|(key, value)| (key.to_owned(), value.to_owned()))));
+    for (tags, code) in [
+        (json!([{ "Key": "aws:x" }]), "ValidationException"),
+        (json!([{ "Key": "a*" }]), "ValidationException"),
+        (json!([{ "Value": "a" }]), "ValidationException"),
+        (json!([]), "ValidationException"),
+        (json!([{ "Key": "a" }, { "Key": "a" }]), "InvalidArgumentException"),
+    ] {
+        assert_eq!(wanted("Tags", tags.clone(), &mappings()).unwrap_err().code, code, "{tags}");
+    }
+    let key = |kind: &str| json!({ "KeyType": kind });
+    let encrypted = |key, mappings: &Mappings| wanted("DeliveryStreamEncryptionConfigurationInput", key, mappings);
+    assert!(encrypted(key("AWS_OWNED_CMK"), &mappings()).unwrap().encrypted);
+    let plain = Mappings { data_dir_encrypted: false, ..mappings() };
+    let text = encrypted(key("AWS_OWNED_CMK"), &plain).unwrap_err().message;
+    assert!(text.contains("`data_dir_encrypted: true`"), "{text}");
+    assert!(encrypted(key("CUSTOMER_MANAGED_CMK"), &mappings()).is_err());
+    assert_eq!(encrypted(json!({}), &mappings()).unwrap_err().code, "ValidationException");
 }
 
 #[test]
@@ -219,7 +262,7 @@ fn a_missing_mapping_names_the_key_to_add() {
     let lambda = processor("Lambda", &[("LambdaArn", &other)]);
     argument(json!({ "ProcessingConfiguration": processors(json!([lambda])) }), "add `lambda: { \"arn:aws:lambda");
     let without = Mappings { s3: None, ..mappings() };
-    let error = delivery_stream_from_request(&request(json!({})), "eu-west-1", &without).unwrap_err();
+    let error = delivery_stream_from_request(&request(json!({})), ("eu-west-1", 1), &without).unwrap_err();
     assert!(error.message.contains("add `s3: {"), "{error}");
 }
 
@@ -231,7 +274,7 @@ fn constraints_come_before_meaning_and_types_before_constraints() {
             "RoleARN": "x", "CompressionFormat": "XYZ", "BufferingHints": { "SizeInMBs": 129, "IntervalInSeconds": 901 }
         }
     });
-    let error = delivery_stream_from_request(&bad, "x", &mappings()).unwrap_err();
+    let error = delivery_stream_from_request(&bad, ("x", 1), &mappings()).unwrap_err();
     assert_eq!(error.code, "ValidationException");
     for text in [
         "6 validation errors detected: ",

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Mappings, stream_arn};
 use crate::{Entry, Origin};
 
-const DESTINATION_ID: &str = "destinationId-000000000001";
+pub(super) const DESTINATION_ID: &str = "destinationId-000000000001";
 /// A directory has no bucket; AWS's shape wants one. The name says so and is no bucket anybody may have.
 const FILE_BUCKET_ARN: &str = "arn:aws:s3:::hydrant-local-directory";
 const MIB: u64 = 1 << 20;
@@ -29,8 +29,8 @@ pub(super) fn describe(entry: &Entry, region: &str, mappings: &Mappings) -> Valu
         "DeliveryStreamName": definition.name.as_str(),
         "DeliveryStreamARN": stream_arn(&mappings.account, region, definition.name.as_str()),
         "DeliveryStreamStatus": entry.status().as_str(),
-        "DeliveryStreamEncryptionConfiguration": { "Status": "DISABLED" },
-        "DeliveryStreamType": "DirectPut",
+        "DeliveryStreamEncryptionConfiguration": super::encryption::describe(&definition.settings),
+        "DeliveryStreamType": super::kind_of(&definition),
         "VersionId": definition.version_id.to_string(),
         "CreateTimestamp": seconds(definition.created_at.as_millis()),
         "Destinations": [{
@@ -40,15 +40,18 @@ pub(super) fn describe(entry: &Entry, region: &str, mappings: &Mappings) -> Valu
         }],
         "HasMoreDestinations": false,
     });
-    if let Some(hint) = request.get("DirectPutSourceConfiguration").filter(|hint| !hint.is_null()) {
-        description["Source"] = json!({ "DirectPutSourceDescription": hint });
+    if let Some(millis) = definition.settings.updated_at_ms {
+        description["LastUpdateTimestamp"] = seconds(millis).into();
+    }
+    if let Some(source) = super::source::describe(&definition, request, (&mappings.account, region)) {
+        description["Source"] = source;
     }
     json!({ "DeliveryStreamDescription": description })
 }
 
 /// Milliseconds as AWS's JSON timestamps, exact to the millisecond.
 #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 need 41 bits, a double has 53")]
-fn seconds(millis: u64) -> f64 {
+pub(super) fn seconds(millis: u64) -> f64 {
     millis as f64 / 1000.0
 }
 

@@ -1,24 +1,31 @@
 //! Firehose's operations. Each checks the constraints of its shape first, then what the request means here.
 
+mod change;
 mod conversion;
 mod create;
 mod describe;
+mod encryption;
 mod processing;
 mod put;
 mod s3;
+mod source;
 mod streams;
+mod tags;
+mod update;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hydrant_config::{AccountId, Config, Plugin, S3Connection, Schema};
+use serde_json::Value;
 
-use crate::ApiError;
+use crate::request::Operations;
 use crate::shape::{Shape, Violations};
+use crate::{ApiError, DeliveryStreamDefinition};
 
-pub(crate) use create::create;
+use create::create;
 pub use create::delivery_stream_from_request;
 pub(crate) use put::{Put, mistyped};
-pub(crate) use streams::{delete, describe, list};
 
 pub(crate) const TARGET: &str = "Firehose_20150804.";
 
@@ -26,6 +33,8 @@ pub(crate) const TARGET: &str = "Firehose_20150804.";
 #[derive(Clone, Debug)]
 pub struct Mappings {
     pub account: AccountId,
+    /// As in [`Config::data_dir_encrypted`].
+    pub data_dir_encrypted: bool,
     /// Where every bucket ARN is.
     pub s3: Option<S3Connection>,
     /// By Lambda ARN.
@@ -38,6 +47,7 @@ impl From<&Config> for Mappings {
     fn from(config: &Config) -> Mappings {
         Mappings {
             account: config.account.clone(),
+            data_dir_encrypted: config.data_dir_encrypted,
             s3: config.s3.clone(),
             lambda: config.lambda.clone(),
             glue: config.glue.clone(),
@@ -48,28 +58,21 @@ impl From<&Config> for Mappings {
 /// An operation that Firehose has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    Put {
-        batch: bool,
-    },
+    Put { batch: bool },
     Create,
     Describe,
     List,
     Delete,
-    /// Firehose has it, this version has not.
-    Unbuilt(&'static str),
+    Update,
+    Tag,
+    Untag,
+    ListTags,
+    Encrypt { start: bool },
 }
 
 impl Operation {
     /// `None` if Firehose has no such operation.
     pub(crate) fn parse(name: &str) -> Option<Operation> {
-        const UNBUILT: [&str; 6] = [
-            "ListTagsForDeliveryStream",
-            "StartDeliveryStreamEncryption",
-            "StopDeliveryStreamEncryption",
-            "TagDeliveryStream",
-            "UntagDeliveryStream",
-            "UpdateDestination",
-        ];
         Some(match name {
             "PutRecord" => Operation::Put { batch: false },
             "PutRecordBatch" => Operation::Put { batch: true },
@@ -77,13 +80,51 @@ impl Operation {
             "DescribeDeliveryStream" => Operation::Describe,
             "ListDeliveryStreams" => Operation::List,
             "DeleteDeliveryStream" => Operation::Delete,
-            _ => Operation::Unbuilt(UNBUILT.into_iter().find(|known| *known == name)?),
+            "UpdateDestination" => Operation::Update,
+            "TagDeliveryStream" => Operation::Tag,
+            "UntagDeliveryStream" => Operation::Untag,
+            "ListTagsForDeliveryStream" => Operation::ListTags,
+            "StartDeliveryStreamEncryption" => Operation::Encrypt { start: true },
+            "StopDeliveryStreamEncryption" => Operation::Encrypt { start: false },
+            _ => return None,
         })
     }
 }
 
+/// Everything but puts. A change runs to its end in a task of its own, so that a client that goes away leaves nothing half done.
+pub(crate) async fn run(
+    operation: Operation,
+    request: Value,
+    region: String,
+    operations: &Arc<Operations>,
+) -> Result<Value, ApiError> {
+    match operation {
+        Operation::Describe => return streams::describe(&request, &region, operations),
+        Operation::List => return streams::list(&request, &region, operations),
+        Operation::ListTags => return tags::list(&request, &region, operations),
+        _ => {}
+    }
+    let operations = Arc::clone(operations);
+    let running = tokio::spawn(async move {
+        match operation {
+            Operation::Create => create(request, region, operations).await,
+            Operation::Update => update::update(request, region, operations).await,
+            Operation::Tag => tags::tag(&request, &region, &operations).await,
+            Operation::Untag => tags::untag(&request, &region, &operations).await,
+            Operation::Encrypt { start } => encryption::switch(start, &request, &region, &operations).await,
+            _ => streams::delete(request, region, operations).await,
+        }
+    });
+    running.await.unwrap_or_else(|_| Err(ApiError::internal("the operation failed; see the daemon's log")))
+}
+
 pub(crate) fn unsupported(what: &str) -> ApiError {
     ApiError::invalid_argument(format!("{what} is not supported by this version of Hydrant"))
+}
+
+/// AWS's word for where the records come from.
+fn kind_of(definition: &DeliveryStreamDefinition) -> &'static str {
+    if definition.source.is_some() { "KinesisStreamAsSource" } else { "DirectPut" }
 }
 
 fn check_stream_name(name: &str, at: &str, violations: &mut Violations) {

@@ -95,10 +95,20 @@ impl<'a> Put<'a> {
         let account = operations.mappings.account.as_str();
         let entry = operations.registry.find(&valid.name, region);
         let entry = entry.ok_or_else(|| ApiError::not_found(&valid.name, account))?;
+        if entry.reads_kinesis() {
+            return Err(ApiError::invalid_argument(
+                "This operation is not permitted on KinesisStreamAsSource delivery stream type.",
+            ));
+        }
         let handle = entry.writable().ok_or_else(|| ApiError::not_found(&valid.name, account))?;
         let count = valid.data.len();
         let appended = store(handle, valid.data, &operations.counters).await?;
-        Ok(if batch { batch_reply(handle, &appended, count) } else { one_reply(handle, &appended) })
+        let encrypted = entry.is_encrypted();
+        Ok(if batch {
+            batch_reply(handle, &appended, (count, encrypted))
+        } else {
+            one_reply(handle, &appended, encrypted)
+        })
     }
 }
 
@@ -174,13 +184,15 @@ fn id_of(handle: &StreamHandle, appended: &Appended, index: usize) -> String {
     record_id::encode(handle.id, identity)
 }
 
-fn one_reply(handle: &StreamHandle, appended: &Appended) -> String {
-    format!(r#"{{"RecordId":"{}","Encrypted":false}}"#, id_of(handle, appended, 0))
+fn one_reply(handle: &StreamHandle, appended: &Appended, encrypted: bool) -> String {
+    format!(r#"{{"RecordId":"{}","Encrypted":{encrypted}}}"#, id_of(handle, appended, 0))
 }
 
-fn batch_reply(handle: &StreamHandle, appended: &Appended, count: usize) -> String {
+fn batch_reply(handle: &StreamHandle, appended: &Appended, (count, encrypted): (usize, bool)) -> String {
     let mut text = String::with_capacity(64 + count * (record_id::TEXT_LEN + 16));
-    text.push_str(r#"{"FailedPutCount":0,"Encrypted":false,"RequestResponses":["#);
+    text.push_str(r#"{"FailedPutCount":0,"Encrypted":"#);
+    text.push_str(if encrypted { "true" } else { "false" });
+    text.push_str(r#","RequestResponses":["#);
     for index in 0..count {
         let separator = if index == 0 { "" } else { "," };
         text.push_str(separator);

@@ -76,13 +76,19 @@ impl<'a> S3Destination<'a> {
     }
 }
 
-/// The bucket's name.
-fn arns<'a>(shape: &Shape<'a>, to: &mut Violations) -> Result<&'a str, ApiError> {
+/// A role that must be there. Nothing asks for it here; it is described back.
+pub(super) fn role(shape: &Shape<'_>, to: &mut Violations) -> Result<(), ApiError> {
     if let Some(role) = to.required(shape, "RoleARN", shape.text("RoleARN")?) {
         let at = shape.at("RoleARN");
         to.length(&at, role, 1..=512);
         to.pattern(&at, role, (ROLE_PATTERN, is_role(role)));
     }
+    Ok(())
+}
+
+/// The bucket's name.
+fn arns<'a>(shape: &Shape<'a>, to: &mut Violations) -> Result<&'a str, ApiError> {
+    role(shape, to)?;
     let Some(arn) = to.required(shape, "BucketARN", shape.text("BucketARN")?) else { return Ok("") };
     let at = shape.at("BucketARN");
     to.length(&at, arn, 1..=2048);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{describe as description, stream_name};
+use super::source::TYPES;
+use super::{change, describe as description, stream_name};
 use crate::request::Operations;
 use crate::shape::{Shape, Violations};
-use crate::{ApiError, ControlError, Entry, Origin, Refusal, Status};
+use crate::{ApiError, ControlError, Entry, Refusal, Status};
 
 const LIST_DEFAULT: i64 = 10;
-const TYPES: [&str; 4] = ["DirectPut", "KinesisStreamAsSource", "MSKAsSource", "DatabaseAsSource"];
 
 pub(crate) fn describe(request: &Value, region: &str, operations: &Operations) -> Result<Value, ApiError> {
     let shape = Shape::root(request)?;
@@ -43,9 +43,10 @@ pub(crate) fn list(request: &Value, region: &str, operations: &Operations) -> Re
     violations.finish()?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let streams = operations.registry.in_region(region);
-    let mut names: Vec<&str> = streams.iter().map(|entry| entry.definition().name.as_str()).collect();
+    let asked = |entry: &&Arc<Entry>| kind.is_none_or(|kind| kind == super::kind_of(&entry.definition()));
+    let mut names: Vec<&str> = streams.iter().filter(asked).map(|entry| entry.name().as_str()).collect();
     names.sort_unstable();
-    names.retain(|name| kind.is_none_or(|kind| kind == "DirectPut") && after.is_none_or(|after| *name > after));
+    names.retain(|name| after.is_none_or(|after| *name > after));
     let more = names.len() > limit;
     names.truncate(limit);
     Ok(json!({ "DeliveryStreamNames": names, "HasMoreDeliveryStreams": more }))
@@ -59,11 +60,9 @@ pub(crate) async fn delete(request: Value, region: String, operations: Arc<Opera
     shape.flag("AllowForceDelete")?;
     violations.finish()?;
     let entry = find(name, &region, &operations)?;
-    if let Origin::Yaml(_) = entry.definition().origin {
-        return Err(ApiError::invalid_argument(format!(
-            "Firehose {name} is managed by YAML; remove it from `delivery_streams` in the configuration file instead"
-        )));
-    }
+    change::check_origin(&entry)?;
+    // A change that is under way ends first.
+    let _alone = entry.changing.lock().await;
     let account = operations.mappings.account.as_str();
     let failed_before = entry.change(Status::DeletingFailed, Status::Deleting);
     if !failed_before && !entry.change(Status::Active, Status::Deleting) {
@@ -79,12 +78,12 @@ pub(crate) async fn delete(request: Value, region: String, operations: Arc<Opera
         return Err(refused(error));
     }
     tracing::info!(stream = name, region, "deleting a delivery stream");
-    tokio::spawn(finish_delete(entry, operations));
+    tokio::spawn(finish_delete(Arc::clone(&entry), Arc::clone(&operations)));
     Ok(json!({}))
 }
 
 async fn finish_delete(entry: Arc<Entry>, operations: Arc<Operations>) {
-    let name = &entry.definition().name;
+    let name = entry.name();
     match operations.control.finish_delete(Arc::clone(&entry)).await {
         Ok(()) => {
             operations.registry.remove(&entry);
@@ -101,11 +100,12 @@ pub(super) fn refused(error: ControlError) -> ApiError {
     match error {
         ControlError::Unavailable(text) => ApiError::unavailable(Refusal::Internal, text),
         ControlError::Refused(text) => ApiError::invalid_argument(text),
+        ControlError::InUse(text) => ApiError::in_use(text),
         ControlError::LimitExceeded(text) => ApiError::limit_exceeded(text),
     }
 }
 
-fn find(name: &str, region: &str, operations: &Operations) -> Result<Arc<Entry>, ApiError> {
+pub(super) fn find(name: &str, region: &str, operations: &Operations) -> Result<Arc<Entry>, ApiError> {
     let found = operations.registry.find(name, region);
     found.ok_or_else(|| ApiError::not_found(name, operations.mappings.account.as_str()))
 }

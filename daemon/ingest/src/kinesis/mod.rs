@@ -32,6 +32,7 @@ use crate::request::Operations;
 use crate::wire::Wire;
 use crate::{ApiError, ControlError, StoredKinesis};
 
+pub(crate) use model::parse_arn;
 pub(crate) use put::{Put, mistyped};
 pub(crate) use resource::policy_of;
 pub use stream::{KinesisStream, KinesisStreams};

@@ -111,7 +111,7 @@ impl Request {
 }
 
 /// Region, account and name.
-pub(super) fn parse_arn(arn: &str) -> Option<(&str, &str, &str)> {
+pub(crate) fn parse_arn(arn: &str) -> Option<(&str, &str, &str)> {
     let (service, rest) = arn.split_once(":kinesis:")?;
     let (place, name) = rest.split_once(":stream/")?;
     let (region, account) = place.split_once(':')?;
@@ -198,6 +198,7 @@ pub(super) fn refused(error: ControlError) -> ApiError {
     match error {
         ControlError::Unavailable(text) => ApiError::unavailable(Refusal::Internal, text),
         ControlError::Refused(text) => ApiError::invalid_argument(text),
+        ControlError::InUse(text) => ApiError::in_use(text),
         ControlError::LimitExceeded(text) => ApiError::limit_exceeded(text),
     }
 }

@@ -13,7 +13,7 @@ use hydrant_disk::RealDisk;
 use hydrant_ingest::{
     Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, EventBudget, Front, Keys, Kinesis,
     KinesisPlane, KinesisStreams, Limits, Mappings, NewDeliveryStream, Origin, Registry, Server, StoredKinesis,
-    StreamHandle, Tls, delivery_stream_from_request,
+    StreamHandle, StreamSettings, Tls, delivery_stream_from_request,
 };
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Clock, LogOptions, ShardLog};
@@ -56,6 +56,14 @@ impl ControlPlane for OnlyLogs {
     fn create(&self, new: NewDeliveryStream) -> BoxFuture<'_, Result<StreamHandle, ControlError>> {
         let dir = self.0.join(new.definition.name.as_str());
         Box::pin(async move { Ok(StreamHandle { id: StreamId([2; 16]), log: open_log(&dir) }) })
+    }
+
+    fn store(&self, _entry: Arc<Entry>, _changed: DeliveryStreamDefinition) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn update(&self, _entry: Arc<Entry>, _changed: NewDeliveryStream) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn begin_delete(&self, _entry: Arc<Entry>) -> BoxFuture<'_, Result<(), ControlError>> {
@@ -112,6 +120,7 @@ impl House {
         let log = open_log(&dir.path().join("demo"));
         let mappings = Mappings {
             account: AccountId::parse("123456789012").unwrap(),
+            data_dir_encrypted: true,
             s3: Some(S3Connection {
                 endpoint: None,
                 region: "us-east-1".to_owned(),
@@ -123,8 +132,10 @@ impl House {
             lambda: BTreeMap::new(),
             glue: BTreeMap::new(),
         };
-        let stream = delivery_stream_from_request(&s3_request("demo"), "us-east-1", &mappings).unwrap();
+        let stream = delivery_stream_from_request(&s3_request("demo"), ("us-east-1", 1), &mappings).unwrap();
         let definition = DeliveryStreamDefinition {
+            source: None,
+            settings: StreamSettings::default(),
             name: StreamName::parse("demo").unwrap(),
             region: None,
             version_id: 1,

@@ -46,7 +46,7 @@ async fn requests_that_break_the_shape() {
         ("PutRecordBatch", batch(501, 1), "ValidationException"),
         ("PutRecordBatch", batch(1, 1_024_001), "ValidationException"),
         ("PutRecordBatch", batch(5, 900_000), "InvalidArgumentException"),
-        ("UpdateDestination", b"{}".to_vec(), "InvalidArgumentException"),
+        ("UpdateDestination", b"{}".to_vec(), "ValidationException"),
         ("Nonsense", b"{}".to_vec(), "UnknownOperationException"),
         ("DescribeDeliveryStream", br#"{"DeliveryStreamName":7}"#.to_vec(), "SerializationException"),
     ];
