@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
 use hydrant_delivery::{Chunks, ChunksParts, Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
-use hydrant_ingest::{Catalog, StoredSource, StoredStatus, StoredStream, StreamHandle};
+use hydrant_ingest::{Catalog, StoredSource, StoredStream, StreamHandle};
 use hydrant_plugins::{Chain, Host, Transform};
-use hydrant_record::{Lsn, StreamId, Timestamp};
+use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Compression, LogOptions, Progress, Recovery, ShardLog, SystemClock};
 use hydrant_sinks::{Sink, StoreClass};
 use tokio::sync::mpsc;
@@ -23,9 +23,11 @@ use crate::store::Store;
 
 mod change;
 mod open_error;
+mod readers;
 
 pub(crate) use open_error::{OpenStreamError, exit_of_log};
 use open_error::{after_loss, exit_of_catalog, exit_of_pipeline, is_loss};
+pub(crate) use readers::Reader;
 
 /// All delivery streams of one data directory.
 pub(crate) struct Engine {
@@ -78,24 +80,6 @@ struct Tools {
     transform: Option<Box<dyn Transform>>,
     sink: Arc<dyn Sink>,
     backup: Option<Arc<dyn Sink>>,
-}
-
-/// A delivery stream that must have delivered the records of a Kinesis stream before they may go.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    pub(crate) name: StreamName,
-    pub(crate) settled: Option<Lsn>,
-    held: Arc<Mutex<Option<String>>>,
-}
-
-impl Reader {
-    /// Notes why records are kept for it longer than they would be, and says so once.
-    pub(crate) fn note_held(&self, why: Option<String>) {
-        let was = std::mem::replace(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner), why.clone());
-        if let (None, Some(why)) = (was, why) {
-            tracing::warn!(delivery_stream = %self.name, "{why}");
-        }
-    }
 }
 
 impl LogSettings {
@@ -342,23 +326,6 @@ impl Engine {
         let (claim, options) = (Claim::Shared { after: source.after }, self.logs.journal_options());
         hydrant_delivery::backlog(disk, &dir, id, (&log, claim), options)
             .map_err(|error| Failure::of(exit_of_pipeline(&error), &error))
-    }
-
-    /// Through where the log of a Kinesis stream has been delivered by all that read it; `None` if nobody has to be waited for.
-    /// The names of those that are behind come with their last settled records.
-    pub(crate) fn readers_of(&self, kinesis: StreamId) -> Vec<Reader> {
-        let running = self.running();
-        let stored = self.catalog.streams().into_iter().filter(|stored| stored.status == StoredStatus::Active);
-        let reader = |stored: StoredStream| {
-            let source = stored.source.filter(|source| source.stream == kinesis)?;
-            let one = running.get(&stored.id);
-            if one.is_some_and(|one| one.stream.log.expire_undelivered) {
-                return None;
-            }
-            let settled = one.map_or(source.after, |one| one.pipeline.settled());
-            Some(Reader { settled, held: one.map(|one| Arc::clone(&one.held)).unwrap_or_default(), name: stored.name })
-        };
-        stored.filter_map(reader).collect()
     }
 
     /// Why the log of a stream takes no more records, if one failed a write or a sync: producers are refused until a restart
