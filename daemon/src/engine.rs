@@ -3,7 +3,7 @@
 //! Invariant: a stream is in the catalog before it has files, and its files are gone before it leaves the catalog; so whatever
 //! is cut off in between is seen at the next start and finished there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use hydrant_ingest::{Catalog, StoredSource, StoredStream, StreamHandle};
 use hydrant_plugins::{Chain, Host, Transform};
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Compression, LogOptions, Progress, Recovery, ShardLog, SystemClock};
-use hydrant_sinks::{Sink, StoreClass};
+use hydrant_sinks::Sink;
 use tokio::sync::mpsc;
 
 use crate::exit::{Exit, Failure, chain};
@@ -46,8 +46,6 @@ pub(crate) struct Engine {
     /// Told when storage failed under a pipeline, after which only a restart into recovery helps.
     broken: mpsc::Sender<Failure>,
     slow: Mutex<Option<String>>,
-    /// Those whose kind was asked for since the start: many streams share a bucket.
-    told_stores: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,7 +140,6 @@ impl Engine {
             placing: Mutex::default(),
             broken,
             slow: Mutex::default(),
-            told_stores: Mutex::default(),
         })
     }
 
@@ -189,9 +186,6 @@ impl Engine {
         Tools { transform, sink, backup }: Tools,
     ) -> Result<(), OpenStreamError> {
         let name = stream.name.to_string();
-        if self.told_stores.lock().expect("no thread panics while it notes a store").insert(sink.to_string()) {
-            tokio::spawn(tell_store(Arc::clone(&sink), name.clone()));
-        }
         let pipeline = Pipeline::start(PipelineParts {
             stream: stream.clone(),
             stream_id: id,
@@ -431,23 +425,6 @@ impl Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("store", &self.store.id()).finish_non_exhaustive()
-    }
-}
-
-/// What kind of store the destination is, for whoever reads the log. A store that cannot be asked now tells it to nobody:
-/// delivery says what is wrong.
-async fn tell_store(sink: Arc<dyn Sink>, name: String) {
-    match sink.probe().await {
-        Ok(None) => {}
-        Ok(Some(StoreClass::Exclusive)) => {
-            tracing::info!(delivery_stream = name, "{sink} {}", StoreClass::Exclusive);
-        }
-        Ok(Some(class)) => tracing::warn!(delivery_stream = name, "{sink} {class}"),
-        Err(error) => tracing::info!(
-            delivery_stream = name,
-            code = error.code,
-            "what kind of store {sink} is cannot be told: {error}"
-        ),
     }
 }
 
