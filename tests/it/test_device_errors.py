@@ -149,8 +149,10 @@ def undelivered(daemon_of, disk, minio, rng):
     daemon = daemon_of([events], data_dir=disk.mountpoint / "data", **connection).start()
     load = Load(rng, ["events"])
     with load.on(daemon):
-        ready = lambda: len(segments(daemon)) > 1 and "NoSuchBucket" in daemon.log()
-        hydrant.wait_until("a staged chunk was tried and the log has rolled", ready)
+        # Small chunks are staged in the journal; and of two files, the first is whole.
+        files = lambda: list(daemon.data_dir.glob(STAGED))
+        ready = lambda: len(segments(daemon)) > 1 and "NoSuchBucket" in daemon.log() and len(files()) > 1
+        hydrant.wait_until("a staged chunk was tried, others have files, and the log has rolled", ready)
         daemon.kill_alive()
 
     def deliver():
