@@ -23,7 +23,8 @@ fn swallowed_sync_scenarios() {
     for_each_seed("swallowed_sync_scenarios", super::rot::swallowed);
 }
 
-/// Runs the seed that `HYDRANT_SEED` names, or all of them on all processors.
+/// Runs the seed that `HYDRANT_SEED` names, or all of them on all processors; `HYDRANT_FIRST_SEED` lets a long total be run
+/// in parts.
 fn for_each_seed(test: &'static str, scenario: impl Fn(u64) + Sync) {
     let run = |seed| {
         let replay = Replay { test, seed };
@@ -33,14 +34,15 @@ fn for_each_seed(test: &'static str, scenario: impl Fn(u64) + Sync) {
     if let Some(seed) = number_of("HYDRANT_SEED") {
         return run(seed);
     }
-    let count = number_of("HYDRANT_SCENARIOS").unwrap_or(SCENARIOS);
-    let next = AtomicU64::new(0);
+    let first = number_of("HYDRANT_FIRST_SEED").unwrap_or(0);
+    let end = first + number_of("HYDRANT_SCENARIOS").unwrap_or(SCENARIOS);
+    let next = AtomicU64::new(first);
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, |threads| threads.get()) {
             scope.spawn(|| {
                 loop {
                     match next.fetch_add(1, Ordering::Relaxed) {
-                        seed if seed < count => run(seed),
+                        seed if seed < end => run(seed),
                         _ => return,
                     }
                 }
