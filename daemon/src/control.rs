@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt as _};
-use hydrant_config::{DeliveryStream, StreamName};
+use hydrant_config::DeliveryStream;
 use hydrant_ingest::{
     CatalogError, ControlError, ControlPlane, DeliveryStreamDefinition, Entry, Mappings, NewDeliveryStream, Origin,
     Registry, StoredOrigin, StoredStatus, StoredStream, StreamHandle, StreamSettings, delivery_stream_from_request,
@@ -13,8 +13,8 @@ use hydrant_shardlog::{Clock as _, SystemClock};
 
 use crate::engine::{Engine, OpenStreamError};
 use crate::exit::{Exit, Failure, chain};
-use crate::sources;
 use crate::store::random_id;
+use crate::{kinesis, sources};
 
 /// What the front door calls to create and delete.
 pub(crate) fn plane(engine: &Arc<Engine>) -> Arc<dyn ControlPlane> {
@@ -80,16 +80,16 @@ fn open(
     stream: &DeliveryStream,
     (stored, definition): (&StoredStream, DeliveryStreamDefinition),
 ) -> Result<(), Failure> {
-    let handle =
-        engine.open_stream(stream, (stored.id, stored.source)).map_err(|error| cannot_open(&error, &stream.name))?;
+    let handle = engine.open_stream(stream, (stored.id, stored.source)).map_err(|error| cannot_open(&error, stream))?;
     registry
         .insert(Entry::active(definition, handle))
         .map_err(|error| Failure::of(Exit::Config, &error).hint("rename the one in the YAML, or pin its `region`"))
 }
 
-fn cannot_open(error: &OpenStreamError, name: &StreamName) -> Failure {
+fn cannot_open(error: &OpenStreamError, stream: &DeliveryStream) -> Failure {
     let failure = Failure::of(error.exit(), error);
-    match error.hint(name) {
+    let log = stream.source.as_ref().map_or_else(|| stream.name.to_string(), |source| kinesis::flag(&source.name));
+    match error.hint(&log) {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
@@ -98,9 +98,11 @@ fn cannot_open(error: &OpenStreamError, name: &StreamName) -> Failure {
 /// A name that is mistyped must not look as if its loss had been accepted.
 fn check_names(engine: &Engine, stored: &[StoredStream]) -> Result<(), Failure> {
     let yaml = engine.config.delivery_streams.iter().map(|stream| stream.name.as_str());
-    let known: Vec<&str> = yaml.chain(stored.iter().map(|stored| stored.name.as_str())).collect();
-    let Some(unknown) = engine.accept_loss().iter().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
-    Err(Failure::new(Exit::Config, format!("`--accept-loss {unknown}`: there is no delivery stream of that name"))
+    let delivery = yaml.chain(stored.iter().map(|stored| stored.name.as_str())).map(str::to_owned);
+    let known: Vec<String> =
+        delivery.chain(engine.catalog.kinesis_streams().iter().map(|stream| kinesis::flag(&stream.name))).collect();
+    let Some(unknown) = engine.accept_loss().iter().find(|name| !known.contains(name)) else { return Ok(()) };
+    Err(Failure::new(Exit::Config, format!("`--accept-loss {unknown}`: there is no stream of that name"))
         .hint("take the name from the message that told the loss"))
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
 use hydrant_delivery::{Chunks, ChunksParts, Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
-use hydrant_ingest::{Catalog, StoredSource, StoredStream, StreamHandle};
+use hydrant_ingest::{Catalog, StoredKinesis, StoredSource, StoredStream, StreamHandle};
 use hydrant_plugins::{Chain, Host, Transform};
-use hydrant_record::{StreamId, Timestamp};
+use hydrant_record::{Lsn, StreamId, Timestamp};
 use hydrant_shardlog::{Compression, LogOptions, Progress, Recovery, ShardLog, SystemClock};
 use hydrant_sinks::Sink;
 use tokio::sync::mpsc;
@@ -25,8 +25,8 @@ mod change;
 mod open_error;
 mod readers;
 
-pub(crate) use open_error::{OpenStreamError, exit_of_log};
-use open_error::{after_loss, exit_of_catalog, exit_of_pipeline, is_loss};
+pub(crate) use open_error::{OpenStreamError, after_loss, exit_of_log, is_loss};
+use open_error::{exit_of_catalog, exit_of_pipeline};
 pub(crate) use readers::Reader;
 
 /// All delivery streams of one data directory.
@@ -38,7 +38,7 @@ pub(crate) struct Engine {
     host: Host,
     cpu: CpuPool,
     logs: LogSettings,
-    /// Delivery streams whose damaged records are given up at this start.
+    /// Delivery streams, and `kinesis/NAME`, whose damaged records are given up at this start.
     accept_loss: Vec<String>,
     running: RwLock<BTreeMap<StreamId, Running>>,
     /// Held from where a source's place is found to where it is in the catalog, so that nothing is trimmed between the two.
@@ -220,47 +220,65 @@ impl Engine {
         };
         let (log, recovery) = ShardLog::open(self.store.disk(), &self.store.log_dir(id), options)
             .map_err(|source| OpenStreamError::Log { name: name(), source })?;
-        self.tell(&stream.name, &recovery);
+        self.tell(stream.name.as_str(), &recovery);
         Ok(log)
     }
 
     fn log_options(&self, name: &StreamName, id: StreamId) -> Result<LogOptions, StartError> {
         let mut options = self.logs.options();
-        options.accept_loss = self.accepts_loss(name);
+        options.accept_loss = self.accepts_loss(name.as_str());
         if options.accept_loss {
-            // A log that has lost its end cannot say how far it went.
-            let (disk, dir) = (self.store.disk(), self.store.delivery_dir(id));
-            options.known_durable = hydrant_delivery::staged_through(disk, &dir, self.logs.journal_options())?;
+            options.known_durable = self.staged_through(id)?;
         }
         Ok(options)
+    }
+
+    /// How far the journal of a delivery stream that is not running names records: a log that has lost its end cannot say how
+    /// far it went.
+    fn staged_through(&self, id: StreamId) -> Result<Option<Lsn>, StartError> {
+        hydrant_delivery::staged_through(self.store.disk(), &self.store.delivery_dir(id), self.logs.journal_options())
     }
 
     pub(crate) fn accept_loss(&self) -> &[String] {
         &self.accept_loss
     }
 
-    fn accepts_loss(&self, name: &StreamName) -> bool {
-        self.accept_loss.iter().any(|accepted| accepted == name.as_str())
+    fn accepts_loss(&self, name: &str) -> bool {
+        self.accept_loss.iter().any(|accepted| accepted == name)
     }
 
-    /// What an opening found, as far as an operator should know.
-    fn tell(&self, name: &StreamName, recovery: &Recovery) {
+    /// What an opening found, as far as an operator should know. A Kinesis stream's name is `kinesis/NAME`, as in the flags.
+    pub(crate) fn tell(&self, name: &str, recovery: &Recovery) {
         for (first, last) in &recovery.lost {
             let records = last.get() - first.get() + 1;
-            tracing::error!(delivery_stream = %name, %first, %last, records, "records are lost: they were given up by `--accept-loss`");
+            tracing::error!(stream = name, %first, %last, records, "records are lost: they were given up by `--accept-loss`");
         }
         if recovery.lost.is_empty() && self.accepts_loss(name) {
-            tracing::warn!(delivery_stream = %name, "nothing was lost; leave `--accept-loss` out, so that a loss is noticed");
+            tracing::warn!(stream = name, "nothing was lost; leave `--accept-loss` out, so that a loss is noticed");
         }
         if !recovery.clean && recovery.lost.is_empty() {
             let torn_bytes = recovery.torn_bytes;
-            tracing::info!(delivery_stream = %name, torn_bytes, "the last stop was not clean; every acked record is there");
+            tracing::info!(stream = name, torn_bytes, "the last stop was not clean; every acked record is there");
         }
     }
 
-    /// How the log of a Kinesis stream is opened.
+    /// How the log of a new Kinesis stream is opened.
     pub(crate) fn kinesis_options(&self) -> LogOptions {
         self.logs.options()
+    }
+
+    /// The same for one that may have records; before the delivery streams that read it are opened.
+    pub(crate) fn kinesis_options_at_start(&self, stored: &StoredKinesis) -> Result<LogOptions, Failure> {
+        let mut options = self.kinesis_options();
+        options.accept_loss = self.accepts_loss(&kinesis::flag(&stored.name));
+        if options.accept_loss {
+            let streams = self.catalog.streams();
+            let readers = streams.iter().filter(|one| one.source.is_some_and(|source| source.stream == stored.id));
+            let staged = readers.map(|reader| self.staged_through(reader.id)).collect::<Result<Vec<_>, _>>();
+            let staged = staged.map_err(|error| Failure::of(exit_of_pipeline(&error), &error))?;
+            options.known_durable = staged.into_iter().flatten().max();
+        }
+        Ok(options)
     }
 
     /// Records of a stream that is not running which were not delivered.
@@ -306,9 +324,9 @@ impl Engine {
         let log = ShardLog::open(self.store.disk(), &self.store.log_dir(id), options);
         let (log, recovery) = log.map_err(|error| {
             let failure = Failure::of(exit_of_log(&error), &error);
-            if is_loss(&error) { failure.hint(after_loss(name)) } else { failure }
+            if is_loss(&error) { failure.hint(after_loss(name.as_str())) } else { failure }
         })?;
-        self.tell(name, &recovery);
+        self.tell(name.as_str(), &recovery);
         Ok(log)
     }
 

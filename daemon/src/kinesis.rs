@@ -15,10 +15,10 @@ use hydrant_ingest::{
     StoredStatus,
 };
 use hydrant_record::{StreamId, Timestamp};
-use hydrant_shardlog::{Expendable, Limits, OpenError, Progress, ShardLog};
+use hydrant_shardlog::{Expendable, Limits, LogOptions, OpenError, Progress, ShardLog};
 
 use crate::control::{blocking, unavailable};
-use crate::engine::{Engine, Reader, exit_of_log};
+use crate::engine::{Engine, Reader, after_loss, exit_of_log, is_loss};
 use crate::exit::{Exit, Failure, chain};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -56,6 +56,11 @@ impl Logs {
     }
 }
 
+/// How flags name a Kinesis stream, which may have the name of a delivery stream.
+pub(crate) fn flag(name: &str) -> String {
+    format!("kinesis/{name}")
+}
+
 /// Opens every Kinesis stream of the YAML and of the catalog, and finishes deletions that were cut off. Blocks.
 pub(crate) fn open_all(engine: &Arc<Engine>, discard: &[String]) -> Result<Kinesis, Failure> {
     let streams = Arc::new(KinesisStreams::new());
@@ -91,35 +96,32 @@ pub(crate) fn event_bytes(memory: u64) -> u64 {
 }
 
 fn insert(engine: &Engine, streams: &KinesisStreams, stored: StoredKinesis) -> Result<(), Failure> {
-    let log = open(engine, &stored).map_err(|error| cannot_open(&error, &stored.name))?;
+    let log = open_at_start(engine, &stored)?;
     managed::divide(engine, &stored, &log)?;
     let name = stored.name.clone();
     if streams.insert(KinesisStream::active(stored, log)) { Ok(()) } else { Err(managed::taken(&name)) }
 }
 
-fn cannot_open(error: &OpenError, name: &str) -> Failure {
-    let failure = Failure::new(exit_of_log(error), format!("Kinesis stream `{name}`: {}", chain(error)));
-    match error {
-        OpenError::Corrupt { .. } | OpenError::Unsupported { .. } => {
-            failure.hint("restore the data directory from a backup; nothing was changed")
+fn open_at_start(engine: &Engine, stored: &StoredKinesis) -> Result<ShardLog, Failure> {
+    let options = engine.kinesis_options_at_start(stored)?;
+    open(engine, stored, options).map_err(|error| {
+        let failure = Failure::new(exit_of_log(&error), format!("Kinesis stream `{}`: {}", stored.name, chain(&error)));
+        match error {
+            _ if is_loss(&error) => failure.hint(after_loss(&flag(&stored.name))),
+            OpenError::Unsupported { .. } => {
+                failure.hint("restore the data directory from a backup; nothing was changed")
+            }
+            _ => failure,
         }
-        OpenError::Io { .. } => failure,
-    }
+    })
 }
 
-fn open(engine: &Engine, stored: &StoredKinesis) -> Result<ShardLog, OpenError> {
+fn open(engine: &Engine, stored: &StoredKinesis, mut options: LogOptions) -> Result<ShardLog, OpenError> {
     let (disk, dir) = (engine.store.disk(), engine.store.log_dir(stored.id));
     create_dir_durable(&*disk, &dir).map_err(|source| OpenError::Io { path: dir.clone(), source })?;
-    let mut options = engine.kinesis_options();
     options.shards = stored.shards;
     let (log, recovery) = ShardLog::open(disk, &dir, options)?;
-    if !recovery.clean {
-        tracing::info!(
-            stream = stored.name,
-            torn_bytes = recovery.torn_bytes,
-            "the last stop was not clean; every acked record is there"
-        );
-    }
+    engine.tell(&flag(&stored.name), &recovery);
     engine.kinesis.write().insert(stored.id, (stored.name.clone(), log.clone()));
     Ok(log)
 }
@@ -209,7 +211,7 @@ fn create(engine: &Engine, new: &StoredKinesis) -> Result<ShardLog, ControlError
         CatalogError::TooMany => ControlError::LimitExceeded(error.to_string()),
         error => unavailable(&error),
     })?;
-    open(engine, new).map_err(|error| {
+    open(engine, new, engine.kinesis_options()).map_err(|error| {
         let undone = engine.store.remove_stream_dirs(new.id).map_err(|error| error.to_string());
         let undone = undone.and_then(|()| engine.catalog.remove_kinesis(new.id).map_err(|error| error.to_string()));
         if let Err(undo) = undone {

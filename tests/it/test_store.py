@@ -268,7 +268,7 @@ def test_damaged_records_are_given_up_only_by_name(daemon_of, tmp_path):
     assert "they will be counted as lost" in err
     assert segment.read_bytes() == damaged, "nothing was changed"
     status, _, err = hydrant.command("run", "-c", daemon.config_file, "--accept-loss", "evnets")
-    assert status == CONFIGURATION and "`--accept-loss evnets`: there is no delivery stream of that name" in err, err
+    assert status == CONFIGURATION and "`--accept-loss evnets`: there is no stream of that name" in err, err
     daemon.start("--accept-loss", STREAM)
     assert "records are lost: they were given up by `--accept-loss`" in daemon.log(), daemon.log_tail()
     put(daemon, 10)

@@ -14,7 +14,7 @@ pub(crate) struct Run {
     /// Delete this delivery stream, which is not in the configuration any more, with all that was not delivered
     #[arg(long, value_name = "NAME")]
     discard_backlog: Vec<String>,
-    /// Go on without the records of this delivery stream that are damaged; they are counted as lost
+    /// Go on without the records of this delivery stream, or of kinesis/NAME, that are damaged; they are counted as lost
     #[arg(long, value_name = "NAME")]
     accept_loss: Vec<String>,
     /// Take over this data directory, which was copied here or came from another machine; nothing may use the original

@@ -1,6 +1,5 @@
 //! Why a delivery stream cannot be opened, what an operator may do next, and the exit status that says it.
 
-use hydrant_config::StreamName;
 use hydrant_delivery::{JournalError, StartError};
 use hydrant_ingest::CatalogError;
 use hydrant_plugins::LoadError;
@@ -47,12 +46,12 @@ pub(crate) enum OpenStreamError {
 }
 
 impl OpenStreamError {
-    /// What an operator may do next.
-    pub(crate) fn hint(&self, name: &StreamName) -> Option<String> {
+    /// What an operator may do next; `log` is the log that the delivery stream reads, as flags name it.
+    pub(crate) fn hint(&self, log: &str) -> Option<String> {
         match self {
-            OpenStreamError::Log { source, .. } if is_loss(source) => Some(after_loss(name)),
+            OpenStreamError::Log { source, .. } if is_loss(source) => Some(after_loss(log)),
             OpenStreamError::Pipeline { source: StartError::Journal(JournalError::LogBehind { .. }), .. } => {
-                Some(after_loss(name))
+                Some(after_loss(log))
             }
             _ if self.exit() == Exit::CorruptStore => {
                 Some("restore the data directory from a backup; nothing was changed".to_owned())
@@ -73,11 +72,12 @@ impl OpenStreamError {
 }
 
 /// Records are damaged, and the rest of the log is not.
-pub(super) fn is_loss(error: &OpenError) -> bool {
+pub(crate) fn is_loss(error: &OpenError) -> bool {
     matches!(error, OpenError::Corrupt { .. })
 }
 
-pub(super) fn after_loss(name: &StreamName) -> String {
+/// `name` as the flag wants it.
+pub(crate) fn after_loss(name: &str) -> String {
     format!(
         "restore the data directory from a backup, or start once with `--accept-loss {name}` to go on without these records; \
          they will be counted as lost. Nothing was changed"

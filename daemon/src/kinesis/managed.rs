@@ -7,7 +7,7 @@ use hydrant_ingest::{CatalogError, KinesisSettings, StoredKinesis, StoredStatus,
 use hydrant_record::StreamId;
 use hydrant_shardlog::{Clock as _, Reshard, ShardLog, SystemClock};
 
-use super::{cannot_open, open};
+use super::{flag, open_at_start};
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure, chain};
 use crate::store::random_id;
@@ -83,9 +83,9 @@ pub(super) fn taken(name: &str) -> Failure {
 
 fn retire(engine: &Engine, stored: &StoredKinesis, discard: &[String]) -> Result<(), Failure> {
     let name = &stored.name;
-    let flag = format!("kinesis/{name}");
+    let flag = flag(name);
     if !discard.contains(&flag) {
-        let log = open(engine, stored).map_err(|error| cannot_open(&error, name))?;
+        let log = open_at_start(engine, stored)?;
         let (records, id) = (log.first().is_some(), stored.id);
         forget(engine, id);
         if records {
