@@ -27,23 +27,7 @@ pub(crate) fn open_all(engine: &Arc<Engine>, registry: &Registry, discard: &[Str
     check_names(engine, &stored)?;
     for stream in &engine.config.delivery_streams {
         let known = stored.iter().find(|known| known.origin == StoredOrigin::Yaml && known.name == stream.name);
-        let stored = match known {
-            Some(known) => {
-                sources::check_unchanged(engine, stream, known)?;
-                known.clone()
-            }
-            None => adopt(engine, stream)?,
-        };
-        let definition = DeliveryStreamDefinition {
-            name: stream.name.clone(),
-            region: stream.region.clone(),
-            version_id: stored.version_id,
-            created_at: stored.created_at,
-            origin: Origin::Yaml(stream.clone().into()),
-            source: sources::shown(engine, &stored),
-            settings: stored.settings.clone(),
-        };
-        open(engine, registry, stream, (&stored, definition))?;
+        open_of_yaml(engine, registry, stream, known)?;
     }
     for stored in stored {
         match &stored.origin {
@@ -72,6 +56,32 @@ pub(crate) fn open_all(engine: &Arc<Engine>, registry: &Registry, discard: &[Str
         }
     }
     Ok(())
+}
+
+/// Opens a delivery stream of the YAML, `known` in the catalog or new.
+pub(crate) fn open_of_yaml(
+    engine: &Arc<Engine>,
+    registry: &Registry,
+    stream: &DeliveryStream,
+    known: Option<&StoredStream>,
+) -> Result<(), Failure> {
+    let stored = match known {
+        Some(known) => {
+            sources::check_unchanged(engine, stream, known)?;
+            known.clone()
+        }
+        None => adopt(engine, stream)?,
+    };
+    let definition = DeliveryStreamDefinition {
+        name: stream.name.clone(),
+        region: stream.region.clone(),
+        version_id: stored.version_id,
+        created_at: stored.created_at,
+        origin: Origin::Yaml(stream.clone().into()),
+        source: sources::shown(engine, &stored),
+        settings: stored.settings.clone(),
+    };
+    open(engine, registry, stream, (&stored, definition))
 }
 
 fn open(

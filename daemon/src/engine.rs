@@ -415,7 +415,7 @@ impl Engine {
 
     /// Whether any delivery stream keeps records by their age.
     pub(crate) fn retains(&self) -> bool {
-        self.config.delivery_streams.iter().any(|stream| !stream.log.retention.is_zero())
+        self.running().values().any(|one| !one.stream.log.retention.is_zero())
     }
 
     /// Every delivery stream, by name.

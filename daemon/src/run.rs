@@ -24,10 +24,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::cli::ConfigFile;
 use crate::control;
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure, chain};
 use crate::kinesis;
+use crate::reload::Reload;
 use crate::store::{Machine, Opener, Store};
 use crate::watch::{self, Alarm};
 
@@ -52,6 +54,8 @@ pub(crate) struct Daemon {
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
     administering: tokio::task::JoinHandle<()>,
+    registry: Arc<Registry>,
+    reloading: Option<tokio::task::JoinHandle<()>>,
     broken: mpsc::Receiver<Failure>,
 }
 
@@ -73,7 +77,7 @@ impl Daemon {
         let (engine, registry, kinesis) = opened.await.map_err(|error| Failure::of(Exit::Runtime, &error))??;
 
         let counters = Arc::new(Counters::default());
-        let front = Front { tls, ..front(&engine, registry, kinesis, Arc::clone(&counters)) };
+        let front = Front { tls, ..front(&engine, Arc::clone(&registry), kinesis, Arc::clone(&counters)) };
         let server = Server::bind(api, front).await.map_err(|error| cannot_listen("api", api, &error))?;
         let stop = CancellationToken::new();
         let admin = Admin::bind(admin_address, Arc::clone(&engine), counters, stop.clone())
@@ -84,7 +88,13 @@ impl Daemon {
         let serving = tokio::spawn(server.serve(stop.clone().cancelled_owned()));
         let administering = tokio::spawn(admin.serve());
         tracing::info!(%api, admin = %admin_address, "ready");
-        Ok(Daemon { api, engine, stop, serving, administering, broken })
+        Ok(Daemon { api, engine, stop, serving, administering, registry, reloading: None, broken })
+    }
+
+    /// Follows what the file says whenever `asked` has a message.
+    pub(crate) fn reload_from(&mut self, file: ConfigFile, asked: mpsc::Receiver<()>) {
+        let reload = Reload { file, engine: Arc::clone(&self.engine), registry: Arc::clone(&self.registry) };
+        self.reloading = Some(tokio::spawn(reload.serve(asked, self.stop.clone())));
     }
 
     /// Serves until `stop` completes or the storage fails, then drains. `Err` if it was the storage; where the device hangs
@@ -108,6 +118,10 @@ impl Daemon {
         self.stop.cancel();
         if let Err(error) = self.serving.await {
             tracing::error!("the servers ended badly: {error}");
+        }
+        // It must start nothing behind the drain.
+        if let Some(Err(error)) = futures::future::OptionFuture::from(self.reloading).await {
+            tracing::error!("the reload ended badly: {error}");
         }
         self.engine.drain(grace).await;
         // Last, so that the drain can be watched; and cut off, so that no slow peer of it can hold up the end.

@@ -155,6 +155,13 @@ impl Entry {
         *self.definition.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
     }
 
+    /// Whoever manages it says something else about it now.
+    pub async fn change_origin(&self, origin: Origin) {
+        let _changing = self.changing.lock().await;
+        let now = DeliveryStreamDefinition::clone(&self.definition());
+        self.redefine(DeliveryStreamDefinition { origin, ..now });
+    }
+
     /// Nothing can be put to it.
     pub(crate) fn reads_kinesis(&self) -> bool {
         self.reads_kinesis

@@ -63,7 +63,7 @@ impl Demo {
         let stop = async {
             if self.keep_running && shown.is_ok() {
                 say(format_args!("\nit goes on taking records at http://{}; Ctrl-C ends it", daemon_address(&shown)));
-                return shutdown::requested().await;
+                return shutdown::requested(None).await;
             }
             Ok(())
         };

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tokio::sync::mpsc;
+
 use crate::cli::ConfigFile;
 use crate::exit::Failure;
 use crate::run::{Daemon, Options};
@@ -25,10 +27,12 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) async fn execute(self) -> Result<(), Failure> {
         // Listened for from the start, so that a stop during the start is not missed.
-        let stop = tokio::spawn(shutdown::requested());
+        let (reload, reloads) = mpsc::channel(1);
+        let stop = tokio::spawn(shutdown::requested(Some(reload)));
         let options =
             Options { discard_backlog: self.discard_backlog, accept_loss: self.accept_loss, adopt: self.adopt };
-        let daemon = Daemon::start(self.config.load()?, options).await?;
+        let mut daemon = Daemon::start(self.config.load()?, options).await?;
+        daemon.reload_from(self.config, reloads);
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let stopped = async {

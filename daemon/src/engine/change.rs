@@ -20,6 +20,11 @@ use crate::exit::{Exit, Failure, chain};
 const FINISH_GRACE: Duration = Duration::from_secs(20);
 
 impl Engine {
+    /// Whether its plugins and its destination can be made. Changes nothing; blocks.
+    pub(crate) fn check_tools(&self, stream: &DeliveryStream) -> Result<(), OpenStreamError> {
+        self.tools(stream).map(drop)
+    }
+
     /// `store` makes the new settings durable; it is called once nothing can fail any more but the storage. After `Err` the
     /// delivery stream goes on as before.
     pub(crate) async fn change_stream(
