@@ -1,184 +1,105 @@
-"""Each operation of Kinesis Data Streams by each client. docs/clients.md is what came of it: HYDRANT_WRITE_DOCS=1 writes the page,
-and otherwise it must say just that."""
+"""Each operation of both services by each client, over HTTP and over TLS. docs/clients.md is what came of it:
+HYDRANT_WRITE_DOCS=1 writes the page, and otherwise it must say just that."""
 
-import base64
-import json
 import os
 import re
-import subprocess
-import sys
 
-import awscli
-import boto3
-from botocore import xform_name
+import pytest
 
+import callers
+import calls
 import hydrant
-from test_kinesis import kinesis
+import lake
+from test_opensearch import certificates
 
 PAGE = hydrant.TOP / "docs/clients.md"
-FIRST, SECOND, THIRD, FOURTH = (f"shardId-{number:012}" for number in range(4))
-DATA = base64.b64encode(b"hello").decode()
-POLICY = json.dumps({"Statement": {"Effect": "Allow", "Principal": "*", "Action": "kinesis:GetRecords"}})
-
-# In `<…>` stands the stream's ARN, or a member of an answer that came before.
-SCENARIO = [
-    ("CreateStream", {"StreamName": "<name>", "ShardCount": 2, "Tags": {"team": "data"}}),
-    ("DescribeStream", {"StreamName": "<name>"}),
-    ("DescribeStreamSummary", {"StreamARN": "<arn>"}),
-    ("DescribeLimits", {}),
-    ("ListStreams", {}),
-    ("AddTagsToStream", {"StreamName": "<name>", "Tags": {"a": "b"}}),
-    ("ListTagsForStream", {"StreamName": "<name>"}),
-    ("RemoveTagsFromStream", {"StreamName": "<name>", "TagKeys": ["a"]}),
-    ("TagResource", {"ResourceARN": "<arn>", "Tags": {"c": "d"}}),
-    ("ListTagsForResource", {"ResourceARN": "<arn>"}),
-    ("UntagResource", {"ResourceARN": "<arn>", "TagKeys": ["c"]}),
-    ("PutRecord", {"StreamName": "<name>", "Data": DATA, "PartitionKey": "k", "ExplicitHashKey": "0"}),
-    ("PutRecords", {"StreamARN": "<arn>", "Records": [{"Data": DATA, "PartitionKey": "k", "ExplicitHashKey": "0"}]}),
-    ("ListShards", {"StreamName": "<name>"}),
-    ("GetShardIterator", {"StreamName": "<name>", "ShardId": FIRST, "ShardIteratorType": "TRIM_HORIZON"}),
-    ("GetRecords", {"ShardIterator": "<GetShardIterator.ShardIterator>"}),
-    ("RegisterStreamConsumer", {"StreamARN": "<arn>", "ConsumerName": "c"}),
-    ("DescribeStreamConsumer", {"ConsumerARN": "<RegisterStreamConsumer.Consumer.ConsumerARN>"}),
-    ("ListStreamConsumers", {"StreamARN": "<arn>"}),
-    ("SubscribeToShard", {"ConsumerARN": "<RegisterStreamConsumer.Consumer.ConsumerARN>", "ShardId": FIRST,
-                          "StartingPosition": {"Type": "TRIM_HORIZON"}}),
-    ("DeregisterStreamConsumer", {"StreamARN": "<arn>", "ConsumerName": "c"}),
-    ("SplitShard", {"StreamName": "<name>", "ShardToSplit": FIRST, "NewStartingHashKey": str(2**100)}),
-    ("MergeShards", {"StreamName": "<name>", "ShardToMerge": THIRD, "AdjacentShardToMerge": FOURTH}),
-    ("UpdateShardCount", {"StreamName": "<name>", "TargetShardCount": 4, "ScalingType": "UNIFORM_SCALING"}),
-    ("IncreaseStreamRetentionPeriod", {"StreamName": "<name>", "RetentionPeriodHours": 48}),
-    ("DecreaseStreamRetentionPeriod", {"StreamName": "<name>", "RetentionPeriodHours": 24}),
-    ("EnableEnhancedMonitoring", {"StreamName": "<name>", "ShardLevelMetrics": ["ALL"]}),
-    ("DisableEnhancedMonitoring", {"StreamName": "<name>", "ShardLevelMetrics": ["ALL"]}),
-    ("StartStreamEncryption", {"StreamName": "<name>", "EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"}),
-    ("StopStreamEncryption", {"StreamName": "<name>", "EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"}),
-    ("UpdateMaxRecordSize", {"StreamARN": "<arn>", "MaxRecordSizeInKiB": 2048}),
-    ("UpdateStreamMode", {"StreamARN": "<arn>", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}}),
-    ("PutResourcePolicy", {"ResourceARN": "<arn>", "Policy": POLICY}),
-    ("GetResourcePolicy", {"ResourceARN": "<arn>"}),
-    ("DeleteResourcePolicy", {"ResourceARN": "<arn>"}),
-    ("DescribeAccountSettings", {}),
-    ("UpdateAccountSettings", {"MinimumThroughputBillingCommitment": {"Status": "DISABLED"}}),
-    ("DeleteStream", {"StreamName": "<name>"}),
-]
-# What must stand in an answer, beside being no error.
-EXPECTED = {
-    "GetRecords": lambda answer: len(answer["Records"]) == 2,
-    "SubscribeToShard": lambda answer: len(answer["Records"]) == 2,
-    "ListShards": lambda answer: len(answer["Shards"]) == 2,
-    "GetResourcePolicy": lambda answer: json.loads(answer["Policy"]) == json.loads(POLICY),
-    "ListTagsForResource": lambda answer: {"Key": "c", "Value": "d"} in answer["Tags"],
-}
-# aws-cli has no event streams.
-LACKS = {("aws-cli", "SubscribeToShard")}
-
-
-class Boto3:
-    name = f"boto3 {boto3.__version__}"
-
-    def __init__(self, daemon):
-        self.client = kinesis(daemon)
-
-    def call(self, operation, parameters):
-        def with_blobs(value):
-            if isinstance(value, list):
-                return [with_blobs(one) for one in value]
-            if isinstance(value, dict):
-                return {key: base64.b64decode(one) if key == "Data" else with_blobs(one) for key, one in value.items()}
-            return value
-
-        answer = getattr(self.client, xform_name(operation))(**with_blobs(parameters))
-        if operation != "SubscribeToShard":
-            return answer
-        return next(event["SubscribeToShardEvent"] for event in answer["EventStream"] if "SubscribeToShardEvent" in event)
-
-    def close(self):
-        pass
-
-
-class Lines:
-    """A client in a process of its own that takes one call a line."""
-
-    def __init__(self, name, *command):
-        environment = {**os.environ, "AWS_ACCESS_KEY_ID": hydrant.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": hydrant.SECRET_KEY,
-                       "AWS_REGION": hydrant.REGION, "AWS_DEFAULT_REGION": hydrant.REGION, "AWS_MAX_ATTEMPTS": "1"}
-        self.name = name
-        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)
-
-    def call(self, operation, parameters):
-        self.process.stdin.write(json.dumps({"operation": operation, "parameters": parameters}) + "\n")
-        self.process.stdin.flush()
-        said = json.loads(self.process.stdout.readline() or '{"error": "the client has ended"}')
-        if "error" in said:
-            raise RuntimeError(said["error"])
-        return said["answer"]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(timeout=30)
-
-
-def javascript(daemon):
-    here = hydrant.TOP / "tests"
-    modules = subprocess.run([here / "servers/javascript"], check=True, capture_output=True, text=True).stdout.strip()
-    pinned = json.loads((here / "servers/javascript-clients/package.json").read_text())["dependencies"]
-    version = pinned["@aws-sdk/client-kinesis"]
-    return Lines(f"JavaScript SDK {version}, HTTP/2", "node", here / "it/matrix.mjs", modules, daemon.endpoint)
+SERVICES = {"Kinesis Data Streams": ("kinesis", calls.KINESIS), "Data Firehose": ("firehose", calls.FIREHOSE)}
 
 
 def filled(value, known):
     """With what stands in `<…>`."""
     if isinstance(value, dict):
         return {key: filled(one, known) for key, one in value.items()}
-    path = re.fullmatch(r"<(.*)>", value) if isinstance(value, str) else None
+    if isinstance(value, list):
+        return [filled(one, known) for one in value]
+    path = re.match(r"<(.*)>", value) if isinstance(value, str) else None
     if path is None:
         return value
+    found = known
     for part in path[1].split("."):
-        known = known[part]
-    return known
+        found = found[part]
+    return found + value[path.end() :]
 
 
-def run(client, short):
-    name = f"matrix-{short}"
-    known = {"name": name, "arn": f"arn:aws:kinesis:{hydrant.REGION}:{hydrant.ACCOUNT}:stream/{name}"}
-    for operation, parameters in SCENARIO:
-        if (short, operation) not in LACKS:
-            known[operation] = client.call(operation, filled(parameters, known))
-            assert EXPECTED.get(operation, lambda _: True)(known[operation]), (client.name, operation, known[operation])
+def refused(client, service, operation, parameters, kind):
+    with pytest.raises(callers.Failed) as caught:
+        client.call(service, operation, parameters)
+    # As the client names it: JavaScript and Go by a class, Rust by a variant.
+    assert caught.value.kind == kind, (client.name, operation, caught.value)
 
 
-def page(names):
+def run(client, language, daemon, bucket):
+    """Every operation once. Nothing of it stays."""
+    name = f"matrix-{language}"
+    arn = f"arn:aws:kinesis:{hydrant.REGION}:{hydrant.ACCOUNT}:stream/{name}"
+    for service, scenario in SERVICES.values():
+        known = {"name": name, "arn": arn, "bucket": f"arn:aws:s3:::{bucket}"}
+        for operation, parameters in scenario:
+            if (language, operation) in calls.LACKS:
+                continue
+            if operation == "DeleteDeliveryStream":
+                assert daemon.wait_drained(name)["delivered"] == 3
+            known[operation] = client.call(service, operation, filled(parameters, known))
+            assert calls.EXPECTED.get(operation, lambda _: True)(known[operation]), (client.name, operation, known[operation])
+            for wanted, wrong, kind in calls.REFUSED.get(operation, []):
+                if (language, wanted) not in calls.LACKS:
+                    refused(client, service, wanted, filled(wrong, known), kind)
+
+
+def page(names, spoken):
     lines = [
         "# Clients",
         "",
-        "<!-- Generated by tests/it/test_matrix.py from what ran; `HYDRANT_WRITE_DOCS=1 tests/run kinesis` writes it. -->",
+        "<!-- Generated by tests/it/test_matrix.py from what ran; `HYDRANT_WRITE_DOCS=1 tests/run clients` writes it. -->",
         "",
-        "Each operation of Kinesis Data Streams, called by unchanged clients that were given nothing but an endpoint, a region and",
-        "credentials. `✓`: answered, and the client understood the answer. `–`: the client has no such operation.",
-        "",
-        "| Operation | " + " | ".join(names.values()) + " |",
-        "|---|" + "---|" * len(names),
+        "Each operation, called by unchanged clients that were given nothing but an endpoint, a region, credentials and, for TLS, the",
+        "certificate of an authority. `✓`: answered over HTTP and over TLS, and the client understood the answer. `–`: the client has no",
+        "such operation. Errors came as the types that the clients have for them.",
     ]
-    for operation, _ in SCENARIO:
-        marks = ["–" if (short, operation) in LACKS else "✓" for short in names]
-        lines.append(f"| {operation} | " + " | ".join(marks) + " |")
+    for title, (_, scenario) in SERVICES.items():
+        lines += ["", f"## {title}", "", "| Operation | " + " | ".join(names.values()) + " |", "|---|" + "---|" * len(names)]
+        for operation, _ in scenario:
+            marks = ["–" if (language, operation) in calls.LACKS else "✓" for language in names]
+            lines.append(f"| {operation} | " + " | ".join(marks) + " |")
+    lines += ["", "## What they speak", "", "As the clients that can tell have told it.", ""]
+    lines += ["| Client | over HTTP | over TLS |", "|---|---|---|"]
+    for language, (plain, secure) in spoken.items():
+        if plain:
+            lines.append(f"| {names[language]} | {'; '.join(plain)} | {'; '.join(secure)} |")
     return "\n".join(lines) + "\n"
 
 
-def test_every_operation_by_every_client(daemon_of):
-    daemon = daemon_of([]).start()
-    cli = [sys.executable, hydrant.TOP / "tests/it/cli_calls.py", daemon.endpoint, "kinesis"]
-    clients = {
-        "boto3": Boto3(daemon),
-        "aws-cli": Lines(f"aws-cli {awscli.__version__}", *cli),
-        "javascript": javascript(daemon),
-    }
-    for short, client in clients.items():
-        run(client, short)
-        client.close()
-    written = page({short: client.name for short, client in clients.items()})
+def test_every_operation_by_every_client(daemon_of, tmp_path, minio, bucket):
+    authority, certificate, key = certificates(tmp_path)
+    yaml = {"name": "of-yaml", "destination": {"file": {"directory": str(tmp_path / "yaml")}}}
+    options = {"s3": minio.connection(), "environment": minio.environment(), "data_dir_encrypted": True}
+    daemons = [daemon_of([yaml], **options) for _ in range(2)]
+    secure = daemons[1]
+    secure.config["api"]["tls"] = {"certificate": str(certificate), "key": str(key)}
+    secure.write_config()
+    endpoints = [(daemons[0].endpoint, None), (secure.endpoint.replace("http:", "https:"), authority)]
+    names, spoken = {}, {language: [] for language in callers.ALL}
+    for daemon, endpoint in zip(daemons, endpoints):
+        daemon.start()
+        for language, start in callers.ALL.items():
+            client = start(*endpoint)
+            names[language] = client.name
+            run(client, language, daemon, bucket)
+            spoken[language].append(client.close())
+        daemon.stop()
+    bodies = [line for found in lake.in_bucket(minio.client, bucket) for line in found.lines()]
+    assert bodies == [b"hello"] * (3 * len(daemons) * len(names))
+    written = page(names, spoken)
     if os.environ.get("HYDRANT_WRITE_DOCS") == "1":
         PAGE.write_text(written)
-    assert PAGE.read_text() == written, "docs/clients.md is stale: HYDRANT_WRITE_DOCS=1 writes it"
+    assert PAGE.read_text() == written, "docs/clients.md is stale: HYDRANT_WRITE_DOCS=1 tests/run clients writes it"
