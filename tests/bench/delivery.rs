@@ -5,23 +5,16 @@
 //! daemon.
 
 mod baseline;
-mod client;
-mod daemon;
-mod records;
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use client::Connection;
-use daemon::Daemon;
-
-use crate::meter;
+use crate::client::{self, PUT_RECORD_BATCH};
+use crate::daemon::{self, Daemon};
+use crate::{meter, records};
 
 const RECORDS_DEFAULT: usize = 2_000_000;
 const BATCH: usize = 500;
@@ -62,7 +55,7 @@ pub(crate) fn run() -> Result<()> {
         Err(_) => RECORDS_DEFAULT,
     };
     let load = Load {
-        binary: daemon_binary()?,
+        binary: daemon::binary()?,
         payloads: records::batches(DISTINCT_BATCHES, BATCH),
         batches: records.div_ceil(BATCH),
     };
@@ -79,35 +72,17 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn daemon_binary() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("HYDRANT_BIN") {
-        return Ok(path.into());
-    }
-    let beside = env::current_exe()?.with_file_name("hydrant");
-    if !beside.exists() {
-        bail!("no daemon at `{}`; build it by `cargo build --release` or name it by HYDRANT_BIN", beside.display());
-    }
-    Ok(beside)
-}
-
 fn measure(load: &Load, directory: &Path, (name, format): (&'static str, &str)) -> Result<Cost> {
-    let mut daemon = Daemon::start(&load.binary, directory, STREAM, format)?;
-    // Signed once: a signature is good for 15 minutes, and the generator must not take the CPU that is measured.
-    let requests: Arc<Vec<Vec<u8>>> =
-        Arc::new(load.payloads.iter().map(|batch| client::signed_put(&daemon.api_host(), STREAM, batch)).collect());
-    let next = Arc::new(AtomicUsize::new(0));
+    let yaml = format!(
+        "delivery_streams:\n  - name: {STREAM}\n    buffering: {{ size: 64 MiB, interval: 5 s }}\n    format: {{ {format} }}\n    \
+         destination: {{ file: {{ directory: ./lake }} }}\n"
+    );
+    let mut daemon = Daemon::start(&load.binary, directory, &yaml)?;
+    let host = daemon.api_host();
+    let requests = load.payloads.iter().map(|batch| client::signed(PUT_RECORD_BATCH, &host, STREAM, batch)).collect();
     let cpu_before = daemon.cpu()?;
     let began = Instant::now();
-    let senders: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            let (requests, next, host) = (Arc::clone(&requests), Arc::clone(&next), daemon.api_host());
-            let batches = load.batches;
-            thread::spawn(move || send(&host, &requests, &next, batches))
-        })
-        .collect();
-    for sender in senders {
-        sender.join().map_err(|_| anyhow::anyhow!("a sender panicked"))??;
-    }
+    client::send_all(&host, PUT_RECORD_BATCH, requests, (CONNECTIONS, load.batches))?;
     let acked = began.elapsed();
     daemon.wait_drained(STREAM, (load.batches * BATCH) as u64)?;
     let drained = began.elapsed();
@@ -122,21 +97,6 @@ fn measure(load: &Load, directory: &Path, (name, format): (&'static str, &str)) 
     daemon.stop()?;
     std::fs::remove_dir_all(directory)?;
     Ok(cost)
-}
-
-/// Takes the next batch until there is none. A refused batch (503, throttled records) is sent again.
-fn send(host: &str, requests: &[Vec<u8>], next: &AtomicUsize, batches: usize) -> Result<()> {
-    let mut connection = Connection::open(host)?;
-    loop {
-        let batch = next.fetch_add(1, Ordering::Relaxed);
-        if batch >= batches {
-            return Ok(());
-        }
-        let request = &requests[batch % requests.len()];
-        while !connection.put(request)? {
-            thread::park_timeout(Duration::from_millis(20));
-        }
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]

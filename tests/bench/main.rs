@@ -1,6 +1,6 @@
 //! What Hydrant costs, beside the plainest program that does the same to the same disk in the same run.
 //!
-//! `bench [PART…]`: `delivery` (the whole daemon), `log` (the shard log alone: all of the following), `throughput`,
+//! `bench [PART…]`: `delivery` (the whole daemon), `api` (taking records), `partitions` (many beside one), `log` (the shard log alone: all of the following), `throughput`,
 //! `acks`, `streams`, `reading`, `backlog`. No part named: everything. Each part has a process of its own, so that the
 //! memory and CPU time of one never stand in the figures of another.
 //!
@@ -8,9 +8,14 @@
 //! mean anything. `HYDRANT_BENCH_DIR` names the directory whose disk is measured.
 #![expect(clippy::print_stdout, reason = "the tables are the result")]
 
+mod api;
+mod client;
+mod daemon;
 mod delivery;
 mod log;
 mod meter;
+mod partitions;
+mod records;
 
 use std::env;
 use std::process::Command;
@@ -19,7 +24,7 @@ use anyhow::{Context, Result, bail};
 
 type Part = (&'static str, fn() -> Result<()>);
 
-const DELIVERY: Part = ("delivery", delivery::run);
+const DAEMON: &[Part] = &[("delivery", delivery::run), ("api", api::run), ("partitions", partitions::run)];
 const LOG: &[Part] = &[
     ("throughput", log::throughput::run),
     ("acks", log::acks::run),
@@ -31,7 +36,7 @@ const LOG: &[Part] = &[
 fn main() -> Result<()> {
     let mut parts: Vec<Part> = Vec::new();
     for name in env::args().skip(1) {
-        let all = || LOG.iter().chain([&DELIVERY]);
+        let all = || LOG.iter().chain(DAEMON);
         match name.as_str() {
             "log" => parts.extend(LOG),
             name => match all().find(|(known, _)| *known == name) {
@@ -45,7 +50,7 @@ fn main() -> Result<()> {
     }
     if parts.is_empty() {
         parts.extend(LOG);
-        parts.push(DELIVERY);
+        parts.extend(DAEMON);
     }
     if let [(_, run)] = parts[..] {
         return run();

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{Cost, Load, daemon};
+use super::{Cost, Load};
+use crate::daemon;
 
 #[expect(clippy::disallowed_methods, reason = "this is what the product is compared with, and it stands outside of it")]
 pub(crate) fn write_and_sync(path: &Path, load: &Load) -> Result<Cost> {

@@ -1,5 +1,6 @@
 //! The release daemon under measurement: its own process, its own directory, its figures from /proc.
 
+use std::env;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::client::{ACCESS_KEY, Connection, SECRET_KEY};
+use crate::client::{ACCESS_KEY, Connection, SECRET_KEY};
 
 /// Linux counts CPU time for /proc in hundredths of a second on every architecture we run on.
 const TICK: Duration = Duration::from_millis(10);
@@ -23,14 +24,14 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn start(binary: &Path, directory: &Path, stream: &str, format: &str) -> Result<Daemon> {
+    /// `streams` is the rest of the YAML: what it takes records for.
+    pub(crate) fn start(binary: &Path, directory: &Path, streams: &str) -> Result<Daemon> {
         fs::create_dir_all(directory)?;
         let (api, admin) = (free_address()?, free_address()?);
         let yaml = format!(
             "data_dir: ./data\napi: {{ listen: \"{api}\" }}\nadmin: {{ listen: \"{admin}\" }}\n\
              credentials:\n  - {{ access_key_id: {ACCESS_KEY}, secret_access_key: \"env:HYDRANT_BENCH_SECRET\" }}\n\
-             delivery_streams:\n  - name: {stream}\n    buffering: {{ size: 64 MiB, interval: 5 s }}\n    format: {{ {format} }}\n    \
-             destination: {{ file: {{ directory: ./lake }} }}\n"
+             {streams}"
         );
         let config = directory.join("hydrant.yaml");
         fs::write(&config, yaml)?;
@@ -131,6 +132,20 @@ impl Drop for Daemon {
     }
 }
 
+/// The one under measurement: `HYDRANT_BIN`, or what was built beside this program.
+pub(crate) fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("HYDRANT_BIN") {
+        return Ok(path.into());
+    }
+    let beside = env::current_exe()?.with_file_name("hydrant");
+    // Examples lie one directory further down.
+    let found =
+        [beside.clone(), env::current_exe()?.with_file_name("../hydrant")].into_iter().find(|path| path.exists());
+    found.with_context(|| {
+        format!("no daemon at `{}`; build it by `cargo build --release` or name it by HYDRANT_BIN", beside.display())
+    })
+}
+
 /// Fields 14 and 15 of /proc/PID/stat; the name before them may hold spaces.
 pub(crate) fn cpu_of(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -149,6 +164,15 @@ pub(crate) fn bytes_below(directory: &Path) -> Result<u64> {
         sum += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
     }
     Ok(sum)
+}
+
+pub(crate) fn files_below(directory: &Path) -> Result<u64> {
+    let mut count = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        count += if entry.metadata()?.is_dir() { files_below(&entry.path())? } else { 1 };
+    }
+    Ok(count)
 }
 
 fn free_address() -> Result<String> {
