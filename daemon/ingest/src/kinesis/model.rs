@@ -1,5 +1,6 @@
 //! Members that many operations share: which stream is meant, shard ids, times; and how shards are shown.
 
+use std::fmt;
 use std::sync::Arc;
 
 use hydrant_record::{HashRange, SequenceNumber, ShardIx, Timestamp};
@@ -146,7 +147,16 @@ pub(super) fn check_decimal(text: &str, digits: usize, at: &str, violations: &mu
 }
 
 pub(super) fn shard_id(ix: ShardIx) -> String {
-    format!("shardId-{:012}", ix.0)
+    ShardId(ix).to_string()
+}
+
+/// As the API writes it.
+pub(super) struct ShardId(pub(super) ShardIx);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shardId-{:012}", self.0.0)
+    }
 }
 
 /// `None` for a text that no shard is called by.

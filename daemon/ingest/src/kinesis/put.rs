@@ -2,6 +2,7 @@
 //! an answer fails alone only if a limit that was set kept its record out. Which shard takes a record is decided at the commit.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use bytes::Bytes;
 use hydrant_record::{HashKey, NewRecord, Placement, SequenceNumber, ShardIx};
@@ -9,7 +10,7 @@ use hydrant_shardlog::ShardLog;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::model::{Named, check_decimal, shard_id};
+use super::model::{Named, ShardId, check_decimal};
 use super::{KinesisStream, Request};
 use crate::sent::{Blob, Blobs, Listed, Text, too_long};
 use crate::shape::{Shape, Violations};
@@ -21,6 +22,8 @@ const RECORDS_MAX: usize = 500;
 const DATA_BYTES_MAX: usize = 10 << 20;
 /// Data and partition keys of one call.
 const CALL_BYTES_MAX: usize = 10 << 20;
+/// What an answer says of a stored record.
+const ENTRY_BYTES: usize = 128;
 
 #[derive(Debug, Deserialize)]
 struct SentEntry<'a> {
@@ -246,20 +249,28 @@ fn reply(
 ) -> Result<String, ApiError> {
     let encryption = if stream.settings().encryption().is_some() { r#""EncryptionType":"KMS","# } else { "" };
     let in_entry = if batch { "" } else { encryption };
-    let mut places = 0..;
-    let entry = |refused: &Option<ShardIx>| match refused {
-        Some(shard) => {
-            let text = at.rate_exceeded(*shard, stream);
-            Some(json!({ "ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": text }).to_string())
+    let expired = || ApiError::internal("the shard of a stored record has expired already");
+    let (mut entries, mut places) = (String::with_capacity(refused.len() * ENTRY_BYTES), 0..);
+    for refused in refused {
+        if !entries.is_empty() {
+            entries.push(',');
         }
-        None => {
-            let (number, ix) = stored(places.next()?)?;
-            Some(format!(r#"{{{in_entry}"SequenceNumber":"{number}","ShardId":"{}"}}"#, shard_id(ix)))
-        }
-    };
-    let entries: Option<Vec<String>> = refused.iter().map(entry).collect();
-    let entries =
-        entries.ok_or_else(|| ApiError::internal("the shard of a stored record has expired already"))?.join(",");
+        let written = match refused {
+            Some(shard) => {
+                let text = at.rate_exceeded(*shard, stream);
+                write!(
+                    entries,
+                    "{}",
+                    json!({ "ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": text })
+                )
+            }
+            None => {
+                let (number, ix) = places.next().and_then(stored).ok_or_else(expired)?;
+                write!(entries, r#"{{{in_entry}"SequenceNumber":"{number}","ShardId":"{}"}}"#, ShardId(ix))
+            }
+        };
+        written.expect("a String takes any text");
+    }
     let failed = refused.iter().flatten().count();
     Ok(if batch { format!(r#"{{{encryption}"FailedRecordCount":{failed},"Records":[{entries}]}}"#) } else { entries })
 }
