@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::time::Duration;
 
+use httpdate::parse_http_date;
 use hydrant_config::Authorities;
 use reqwest::Response;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::SinkError;
 
@@ -41,9 +42,12 @@ pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// Seconds only; the form with a date would need a clock.
+/// How long to wait. One that names a time is read by the clock of whoever sent it, which is its `Date`.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let after = text(RETRY_AFTER)?;
+    let until = |now| parse_http_date(after).ok()?.duration_since(parse_http_date(now).ok()?).ok();
+    after.parse().ok().map(Duration::from_secs).or_else(|| until(text(DATE)?))
 }
 
 /// The whole body, or `None` if it is larger than `max`. It is the caller that bounds the time.

@@ -147,7 +147,17 @@ async fn a_redirect_is_not_followed() {
 async fn retry_after_is_passed_on() {
     let error = refusal(Reply::of(503, "retry-after: 7\r\n", "")).await;
     assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
-    assert_eq!(refusal(Reply::of(503, "retry-after: soon\r\n", "")).await.retry_after, None);
+    let date = |more: &str| format!("retry-after: Sat, 21 Nov 2026 12:00:30 GMT\r\n{more}");
+    for (head, seconds) in [
+        (date("date: Sat, 21 Nov 2026 12:00:10 GMT\r\n"), Some(20)),
+        // Over already, and by no clock.
+        (date("date: Sat, 21 Nov 2026 12:00:31 GMT\r\n"), None),
+        (date(""), None),
+        ("retry-after: soon\r\n".to_owned(), None),
+    ] {
+        let error = refusal(Reply::of(503, &head, "")).await;
+        assert_eq!(error.retry_after, seconds.map(Duration::from_secs), "{head}");
+    }
 }
 
 #[tokio::test]
