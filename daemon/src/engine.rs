@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
-use hydrant_delivery::{Chunks, ChunksParts, Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
+use hydrant_delivery::{Bounds, Chunks, ChunksParts, Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
 use hydrant_ingest::{Catalog, StoredKinesis, StoredSource, StoredStream, StreamHandle};
 use hydrant_plugins::{Chain, Host, Transform};
 use hydrant_record::{Lsn, StreamId, Timestamp};
@@ -199,6 +199,7 @@ impl Engine {
             sink,
             backup,
             cpu: self.cpu.clone(),
+            bounds: Bounds::default(),
         })
         .map_err(|source| OpenStreamError::Pipeline { name: name.clone(), source })?;
         let pipeline = Arc::new(pipeline);

@@ -19,8 +19,6 @@ use crate::spool::Spool;
 
 /// One call of the plugins sees about this much, as one call of Lambda would.
 const BATCH_BYTES: usize = 1 << 20;
-/// A chunk is cut here whatever the buffering hints say, so that its staged file stays of a size that can be moved.
-const CHUNK_BYTES_MAX: u64 = 1 << 30;
 
 /// A chunk before it is encoded.
 #[derive(Debug)]
@@ -87,7 +85,9 @@ pub(crate) struct Gatherer {
     transform: Option<Box<dyn Transform>>,
     partitioner: Partitioner,
     backs_up_all: bool,
-    /// Lowered while the disk is full, so that a smaller chunk can get through.
+    /// Of a chunk at most.
+    chunk_bytes: u64,
+    /// The same, lowered while the disk is full, so that a smaller chunk can get through.
     chunk_bytes_max: u64,
     chunk: Option<Gathered>,
 }
@@ -97,15 +97,25 @@ impl Gatherer {
         stream: Arc<DeliveryStreamSpec>,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
-        spool_path: PathBuf,
+        (spool_path, chunk_bytes): (PathBuf, u64),
         source: (Tail, Option<Box<dyn Transform>>),
     ) -> Gatherer {
         let partitioner = Partitioner::new(&stream);
         let (tail, transform) = source;
         let backs_up_all = stream.backup.as_ref().is_some_and(|backup| backup.records == BackupRecords::All);
-        let chunk_bytes_max = CHUNK_BYTES_MAX;
-        let chunk = None;
-        Gatherer { stream, disk, clock, spool_path, tail, transform, partitioner, backs_up_all, chunk_bytes_max, chunk }
+        Gatherer {
+            stream,
+            disk,
+            clock,
+            spool_path,
+            tail,
+            transform,
+            partitioner,
+            backs_up_all,
+            chunk_bytes,
+            chunk_bytes_max: chunk_bytes,
+            chunk: None,
+        }
     }
 
     /// Reads, transforms and spools one batch. Blocks on CPU and disk.
@@ -135,7 +145,7 @@ impl Gatherer {
         }
         chunk.to = batch.last();
         self.take(&mut chunk, batch)?;
-        let size = if self.partitioner.is_partitioned() { CHUNK_BYTES_MAX } else { self.stream.buffering.size };
+        let size = if self.partitioner.is_partitioned() { self.chunk_bytes } else { self.stream.buffering.size };
         let full = chunk.bytes >= size.min(self.chunk_bytes_max) || chunk.source_bytes >= self.chunk_bytes_max;
         self.chunk = Some(chunk);
         Ok(if full { Step::Full } else { Step::Gathered })
@@ -162,12 +172,12 @@ impl Gatherer {
         self.chunk = None;
         self.partitioner.reset();
         self.tail = tail;
-        self.chunk_bytes_max = bytes_max.unwrap_or(CHUNK_BYTES_MAX);
+        self.chunk_bytes_max = bytes_max.unwrap_or(self.chunk_bytes);
     }
 
     /// The disk took a chunk: the next may be larger again.
     pub(crate) fn grow(&mut self) {
-        self.chunk_bytes_max = self.chunk_bytes_max.saturating_mul(2).min(CHUNK_BYTES_MAX);
+        self.chunk_bytes_max = self.chunk_bytes_max.saturating_mul(2).min(self.chunk_bytes);
     }
 
     /// Bytes gathered so far; what a full disk could hold.

@@ -8,10 +8,6 @@ use bytes::Bytes;
 use hydrant_disk::DiskFile;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What the open chunks of a delivery stream hold inline together at most; a chunk that would go beyond has a file. So a
-/// destination that is down costs this much memory, and a snapshot of the journal stays small.
-pub(crate) const INLINE_BYTES_MAX: usize = 256 << 10;
-
 /// Staged bytes in memory, which are read as a file is. In the journal they are base64.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Inline(pub(crate) Bytes);

@@ -15,17 +15,16 @@ use hydrant_shardlog::{AppendError, LogOptions, OpenError, ReadError, ShardLog};
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Counts;
+use crate::bounds::Bounds;
 use crate::inline::Inline;
 use crate::pipeline::Claim;
 use crate::refuse::verdicts_path;
 use crate::stage::staged_path;
 
-/// Entries and their bytes between two snapshots; then older segments go.
-const ENTRIES_PER_SNAPSHOT: u64 = 2_000;
+/// Bytes of entries between two snapshots; then older segments go.
 const BYTES_PER_SNAPSHOT: u64 = 16 << 20;
 const READ_BYTES: usize = 1 << 20;
-/// How long an entry waits for space, and how often it asks. The daemon looks at its reserve every second.
-const FULL_PATIENCE: Duration = Duration::from_secs(10);
+/// How often an entry that waits for space asks for it.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 
 /// A range of LSNs, from the first to the last, and what is staged for it.
@@ -278,6 +277,7 @@ pub enum JournalError {
 #[derive(Debug)]
 pub(crate) struct Journal {
     log: ShardLog,
+    bounds: Bounds,
     /// Held over the sync, so that entries stand in the journal in the order decided.
     writing: Mutex<SinceSnapshot>,
     /// What is on the medium. Held for moments only, so that a status page never waits for a disk.
@@ -331,7 +331,7 @@ impl Journal {
         if staged > last {
             return Err(JournalError::LogBehind { staged, last });
         }
-        let journal = Journal { log, writing: Mutex::default(), state: Mutex::new(state) };
+        let journal = Journal { log, bounds: Bounds::default(), writing: Mutex::default(), state: Mutex::new(state) };
         // Every opening begins a segment; with a snapshot in it the older ones can go, however often the daemon restarts.
         match journal.write_snapshot(&mut journal.writing()) {
             // What is there already is enough to go on with, and delivery is what frees the disk.
@@ -339,6 +339,15 @@ impl Journal {
             other => other?,
         }
         Ok(journal)
+    }
+
+    pub(crate) fn within(self, bounds: Bounds) -> Journal {
+        Journal { bounds, ..self }
+    }
+
+    /// What a further chunk may hold inline.
+    pub(crate) fn inline_room(&self) -> usize {
+        self.bounds.inline_bytes.saturating_sub(self.with(State::inline_bytes))
     }
 
     /// A copy of the state as it is on the medium.
@@ -388,7 +397,7 @@ impl Journal {
         let refused = |reason: &str| JournalError::Invalid { entry: Lsn::FIRST, reason: reason.to_owned() };
         next.apply(entry).map_err(refused)?;
         let bytes = encoded.len() as u64;
-        append_bytes(&self.log, encoded)?;
+        self.append_bytes(encoded)?;
         *self.state() = next;
         since_snapshot.entries += 1;
         since_snapshot.bytes += bytes;
@@ -397,7 +406,7 @@ impl Journal {
 
     fn compact(&self) -> Result<(), JournalError> {
         let mut since_snapshot = self.writing();
-        if since_snapshot.entries < ENTRIES_PER_SNAPSHOT && since_snapshot.bytes < BYTES_PER_SNAPSHOT {
+        if since_snapshot.entries < self.bounds.entries_per_snapshot && since_snapshot.bytes < BYTES_PER_SNAPSHOT {
             return Ok(());
         }
         self.log.roll()?;
@@ -405,12 +414,26 @@ impl Journal {
     }
 
     fn write_snapshot(&self, since_snapshot: &mut SinceSnapshot) -> Result<(), JournalError> {
-        let at = append(&self.log, &Entry::Snapshot(self.snapshot()))?;
+        let at = self.append_bytes(encode(&Entry::Snapshot(self.snapshot())))?;
         *since_snapshot = SinceSnapshot::default();
         if let Some(before) = at.previous() {
             self.log.trim(before)?;
         }
         Ok(())
+    }
+
+    /// A disk that is full is so for a moment only, as far as a journal is concerned: the reserve is given up for what it
+    /// writes.
+    fn append_bytes(&self, data: Bytes) -> Result<Lsn, AppendError> {
+        let record = NewRecord { placement: Placement::Any, partition_key: None, data };
+        let append = || self.log.append(vec![record.clone()]).map(|appended| appended.last);
+        for _ in 0..self.bounds.full_patience.as_millis() / FULL_PAUSE.as_millis() {
+            match append() {
+                Err(AppendError::DiskFull) => std::thread::park_timeout(FULL_PAUSE),
+                done => return done,
+            }
+        }
+        append()
     }
 
     fn writing(&self) -> MutexGuard<'_, SinceSnapshot> {
@@ -460,23 +483,6 @@ fn replay(log: &ShardLog) -> Result<Option<State>, JournalError> {
 
 fn encode(entry: &Entry) -> Bytes {
     serde_json::to_vec(entry).expect("journal entries have string keys and no floats").into()
-}
-
-fn append(log: &ShardLog, entry: &Entry) -> Result<Lsn, AppendError> {
-    append_bytes(log, encode(entry))
-}
-
-/// A disk that is full is so for a moment only, as far as a journal is concerned: the reserve is given up for what it writes.
-fn append_bytes(log: &ShardLog, data: Bytes) -> Result<Lsn, AppendError> {
-    let record = NewRecord { placement: Placement::Any, partition_key: None, data };
-    let append = || log.append(vec![record.clone()]).map(|appended| appended.last);
-    for _ in 0..FULL_PATIENCE.as_millis() / FULL_PAUSE.as_millis() {
-        match append() {
-            Err(AppendError::DiskFull) => std::thread::park_timeout(FULL_PAUSE),
-            done => return done,
-        }
-    }
-    append()
 }
 
 #[cfg(test)]

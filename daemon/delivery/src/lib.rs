@@ -5,6 +5,7 @@
 //! YAML may all differ by then. Read [`pipeline`](Pipeline) first, then `plan`, `gather`, `stage`, `send`.
 
 mod accounting;
+mod bounds;
 mod build;
 mod chunks;
 mod cpu;
@@ -29,6 +30,7 @@ mod stage;
 mod units;
 
 pub use accounting::{Accounting, Counts};
+pub use bounds::Bounds;
 pub use chunks::{ChunkError, Chunks, ChunksParts, OpenChunk, Places, Redirected};
 pub use cpu::CpuPool;
 pub use journal::JournalError;

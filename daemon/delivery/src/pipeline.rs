@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounting::Accounting;
+use crate::bounds::Bounds;
 use crate::cpu::CpuPool;
 use crate::gather::Gatherer;
 use crate::journal::{Journal, JournalError, State};
@@ -51,6 +52,7 @@ pub struct PipelineParts {
     /// Of the stream's backup, if it has one.
     pub backup: Option<Arc<dyn Sink>>,
     pub cpu: CpuPool,
+    pub bounds: Bounds,
 }
 
 /// Whose the log is.
@@ -202,11 +204,12 @@ impl Pipeline {
         let sinks = std::iter::once(&destination).chain(&backup).map(|way| Arc::clone(&way.sink)).collect();
         let (delivered, ledger) = (Arc::default(), Arc::new(Ledger::new(state.settled())));
         let stalled = Stalled::new(&name);
-        let (log, disk, clock) = (parts.log, parts.disk, parts.clock);
+        let (log, disk, clock, cpu) = (parts.log, parts.disk, parts.clock, parts.cpu.clone());
         let stream = Arc::new((*parts.stream).clone());
         let sender = Sender {
             disk: Arc::clone(&disk),
             clock: Arc::clone(&clock),
+            cpu: parts.cpu.clone(),
             log: log.clone(),
             journal: Arc::clone(&journal),
             staged_dir: staged_dir.clone(),
@@ -225,7 +228,7 @@ impl Pipeline {
             Arc::clone(&stream),
             Arc::clone(&disk),
             Arc::clone(&clock),
-            spool_dir.join("gathering"),
+            (spool_dir.join("gathering"), parts.bounds.chunk_bytes),
             (log.tail(state.staged_through()), parts.transform),
         );
         let stager = Stager::new(StagerParts {
@@ -249,7 +252,7 @@ impl Pipeline {
         };
         let (ended, outcome) = watch::channel(None);
         let tasks = tokio::spawn(run(planner, (gatherer, stager), sender, state));
-        tokio::spawn(supervise(tasks, Arc::clone(&journal), ended));
+        tokio::spawn(supervise(tasks, Arc::clone(&journal), cpu, ended));
         let commits = Mutex::default();
         Ok(Pipeline { name, log, journal, policy, commits, sinks, ledger, delivered, stalled, ends, outcome })
     }
@@ -339,7 +342,8 @@ impl Pipeline {
 
 fn open_journal(parts: &PipelineParts) -> Result<Journal, StartError> {
     let (dir, options) = (directory(parts, "journal")?, parts.journal_options.clone());
-    Ok(Journal::open(Arc::clone(&parts.disk), &dir, parts.stream_id, (&parts.log, parts.claim), options)?)
+    let journal = Journal::open(Arc::clone(&parts.disk), &dir, parts.stream_id, (&parts.log, parts.claim), options)?;
+    Ok(journal.within(parts.bounds))
 }
 
 /// The two places of a delivery stream, each with a circuit of its own.
@@ -391,14 +395,14 @@ async fn run(
 async fn supervise(
     tasks: JoinHandle<Result<(), DeliveryError>>,
     journal: Arc<Journal>,
+    cpu: CpuPool,
     ended: watch::Sender<Option<Outcome>>,
 ) {
     let outcome = match tasks.await {
         Ok(outcome) => outcome,
         Err(panicked) => Err(DeliveryError::Panicked(panicked.to_string())),
     };
-    let closed = tokio::task::spawn_blocking(move || journal.close()).await;
-    if let Ok(Err(error)) = closed {
+    if let Err(error) = cpu.block(move || journal.close()).await {
         tracing::warn!("a journal was not closed cleanly: {error}");
     }
     // Nobody may be listening, which is fine.

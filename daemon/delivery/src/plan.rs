@@ -151,6 +151,7 @@ impl Planner {
 
     async fn slot(&self, slots: &Arc<Semaphore>) -> Option<tokio::sync::OwnedSemaphorePermit> {
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => None,
             slot = Arc::clone(slots).acquire_owned() => Some(slot.expect("the slots are never closed")),
         }

@@ -15,8 +15,7 @@ use crate::accounting::Counts;
 use crate::build::Build;
 use crate::error_output::ErrorOutput;
 use crate::group::{ErrorType, Failure};
-use crate::inline::INLINE_BYTES_MAX;
-use crate::journal::{Journal, StagedChunk, State, Verdicts};
+use crate::journal::{Journal, StagedChunk, Verdicts};
 use crate::name::ChunkId;
 use crate::originals::Rejects;
 use crate::packed::Packed;
@@ -61,9 +60,8 @@ impl Refuser {
     ) -> Result<StagedChunk, StageError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut spool = Spool::create(Arc::clone(&self.disk), &self.spool_path)?;
-        let inlined = self.journal.with(State::inline_bytes);
         let path = verdicts_path(&self.staged_dir, chunk.chunk);
-        let out = Packed::new(Arc::clone(&self.disk), path, INLINE_BYTES_MAX.saturating_sub(inlined));
+        let out = Packed::new(Arc::clone(&self.disk), path, self.journal.inline_room());
         let id = ChunkId { delivery_stream: self.stream_id, epoch, chunk: chunk.chunk };
         let mut build = Build::new(id, out, Counts::default());
         let identity = build.identity(self.log.id(), 0, self.clock.now());

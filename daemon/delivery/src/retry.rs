@@ -4,6 +4,7 @@
 //! Invariant: an object ends in a receipt, or stays staged; a request ends with a verdict on each of its items, or stays staged.
 //! Nothing is given up here but what a destination refuses, or does not take within its retry duration.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -104,6 +105,7 @@ impl Retrying {
     pub(crate) async fn deliver(&self, delivery: Delivery) -> Result<Vec<Refused>, Undelivered> {
         let course = Course { delivery, attempts: 0, since: None, refused: Vec::new() };
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => Err(Undelivered::Stopped),
             done = self.until_settled(course) => done,
         }
@@ -145,7 +147,7 @@ impl Retrying {
             if probing.is_none() {
                 probing = self.turn(&mut course).await;
             }
-            let wait = delay(course.attempts, trouble.retry_after);
+            let wait = delay(&course.delivery.key, course.attempts, trouble.retry_after);
             tokio::time::sleep(left.map_or(wait, |left| wait.min(left))).await;
         }
     }
@@ -234,15 +236,13 @@ impl Course {
     }
 }
 
-/// Full jitter: anything up to the exponential bound, but never less than the destination asked for, within reason.
-fn delay(failures: u32, asked: Option<Duration>) -> Duration {
+/// Full jitter: anything up to the exponential bound, but never less than the destination asked for, within reason. The name
+/// of what is delivered decides, and no two names are the same; so there is no need for dice.
+fn delay(key: &str, failures: u32, asked: Option<Duration>) -> Duration {
     let bound = DELAY_MIN.saturating_mul(1 << failures.min(12)).min(DELAY_MAX);
-    let mut dice = [0; 4];
-    // Without randomness the full bound is a good delay too.
-    let share = match getrandom::fill(&mut dice) {
-        Ok(()) => f64::from(u32::from_le_bytes(dice)) / f64::from(u32::MAX),
-        Err(_) => 1.0,
-    };
+    let mut hasher = DefaultHasher::new();
+    (key, failures).hash(&mut hasher);
+    let share = f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX);
     let jittered = DELAY_MIN.max(bound.mul_f64(share));
     jittered.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX))
 }

@@ -14,9 +14,9 @@ use hydrant_record::{Epoch, Lsn};
 use hydrant_shardlog::{Clock, ShardLog};
 use hydrant_sinks::{Body, Delivery, ItemSet, Items};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::cpu::CpuPool;
 use crate::inline::Inline;
 use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
 use crate::manifest::{Holds, Manifest, ManifestError, Route, StagedObject};
@@ -84,6 +84,7 @@ pub(crate) struct Way {
 pub(crate) struct Sender {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cpu: CpuPool,
     pub(crate) log: ShardLog,
     pub(crate) journal: Arc<Journal>,
     pub(crate) staged_dir: PathBuf,
@@ -150,6 +151,7 @@ impl Sender {
         let mut open = true;
         while open || !under_way.is_empty() {
             tokio::select! {
+                biased;
                 next = chunks.recv(), if open => match next {
                     Some((chunk, slot)) => under_way.push_back(self.send(chunk, slot)),
                     None => open = false,
@@ -229,8 +231,7 @@ impl Sender {
         let refused = Arc::new(refused);
         loop {
             let (refuser, refused, chunk) = (Arc::clone(&self.refuser), Arc::clone(&refused), chunk.clone());
-            let staged = spawn_blocking(move || refuser.stage(&chunk, epoch, &refused));
-            match staged.await.expect("staging verdicts does not panic") {
+            match self.cpu.block(move || refuser.stage(&chunk, epoch, &refused)).await {
                 Ok(chunk) => {
                     self.stalled.recovered();
                     return Ok(Some(chunk));
@@ -305,15 +306,15 @@ impl Sender {
         inline: Option<Inline>,
     ) -> Result<(Arc<dyn DiskFile>, Manifest), SendError> {
         let (disk, path) = (Arc::clone(&self.disk), path.to_owned());
-        let read = spawn_blocking(move || -> Result<_, SendError> {
+        let read = move || -> Result<_, SendError> {
             let file = match inline {
                 Some(inline) => Arc::new(inline),
                 None => disk.open(&path).map_err(ManifestError::Io)?,
             };
             let manifest = Manifest::read(&*file, &at)?;
             Ok((file, manifest))
-        });
-        read.await.expect("reading a manifest does not panic")
+        };
+        self.cpu.block(read).await
     }
 
     /// `None` if the daemon stopped.
@@ -340,19 +341,18 @@ impl Sender {
     async fn settle(&self, chunk: &StagedChunk, sent: &Sent) -> Result<(), SendError> {
         let (journal, ledger, number) = (Arc::clone(&self.journal), Arc::clone(&self.ledger), chunk.chunk);
         let records = sent.records.0.unwrap_or((chunk.counts.delivered, chunk.counts.failed));
-        let done = spawn_blocking(move || ledger.settle(records, || journal.done(number)));
-        done.await.expect("the journal does not panic")?;
+        self.cpu.block(move || ledger.settle(records, || journal.done(number))).await?;
         self.note(chunk, sent);
         let (disk, log) = (Arc::clone(&self.disk), self.log.clone());
         let files = chunk.files(&self.staged_dir);
         let unneeded = Lsn::new(chunk.to).filter(|_| !self.retained);
-        let removed = spawn_blocking(move || -> std::io::Result<()> {
+        let remove = move || -> std::io::Result<()> {
             for path in files {
                 disk.remove(&path)?;
             }
             unneeded.map_or(Ok(()), |unneeded| log.trim(unneeded))
-        });
-        Ok(removed.await.expect("removing a staged file does not panic")?)
+        };
+        Ok(self.cpu.block(remove).await?)
     }
 
     fn note(&self, chunk: &StagedChunk, sent: &Sent) {

@@ -16,8 +16,7 @@ use crate::build::{Address, Build, EncodedAt, PartMeta, RequestSource};
 use crate::error_output::{ErrorOutput, line_compression};
 use crate::gather::{Gap, Gathered};
 use crate::group::{ErrorType, Failure, Group};
-use crate::inline::INLINE_BYTES_MAX;
-use crate::journal::{Journal, JournalError, StagedChunk};
+use crate::journal::{Journal, JournalError, StagedChunk, State};
 use crate::manifest::Route;
 use crate::name::ChunkId;
 use crate::originals::Rejects;
@@ -110,9 +109,9 @@ impl Stager {
 
     /// Blocks on CPU and disk.
     pub(crate) fn stage(&mut self, mut gathered: Gathered) -> Result<StagedChunk, StageError> {
-        let (chunk, inlined) = self.journal.with(|state| (state.next_chunk(), state.inline_bytes()));
+        let chunk = self.journal.with(State::next_chunk);
         let path = staged_path(&self.staged_dir, chunk);
-        let out = Packed::new(Arc::clone(&self.disk), path, INLINE_BYTES_MAX.saturating_sub(inlined));
+        let out = Packed::new(Arc::clone(&self.disk), path, self.journal.inline_room());
         // Where all records are lost there is no object to be named.
         let epoch = gathered.epoch.unwrap_or_else(|| self.log.epoch());
         let id = ChunkId { delivery_stream: self.stream_id, epoch, chunk };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hydrant_config::{DeliveryStream, Environment};
-use hydrant_delivery::{Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
+use hydrant_delivery::{Bounds, Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
 use hydrant_disk::{Disk, RealDisk};
 use hydrant_plugins::Transform;
 use hydrant_record::{NewRecord, Placement, StreamId};
@@ -89,6 +89,7 @@ impl Place {
             sink,
             backup,
             cpu: CpuPool::new(2).unwrap(),
+            bounds: Bounds::default(),
         })
     }
 
