@@ -196,7 +196,7 @@ impl Pipeline {
         let journal = Arc::new(open_journal(&parts)?);
         let (staged_dir, spool_dir) = (directory(&parts, "staged")?, directory(&parts, "spool")?);
         let state = journal.snapshot();
-        wipe(&parts, &staged_dir, &state)?;
+        wipe(&parts, (&staged_dir, &spool_dir), &state)?;
         let name = parts.stream.name.to_string();
         let ends = Ends::new();
         let (destination, backup) = ways(&parts, &ends.stop);
@@ -419,13 +419,15 @@ fn directory(parts: &PipelineParts, name: &str) -> Result<PathBuf, StartError> {
 }
 
 /// Removes what an unclean stop left behind: scratch files, and staged files whose chunk was never journaled or is done.
-fn wipe(parts: &PipelineParts, staged_dir: &Path, state: &State) -> Result<(), StartError> {
-    let io = |source| StartError::Io { path: staged_dir.to_owned(), source };
+fn wipe(parts: &PipelineParts, (staged_dir, spool_dir): (&Path, &Path), state: &State) -> Result<(), StartError> {
     let kept: Vec<PathBuf> = state.open_chunks().flat_map(|chunk| chunk.files(staged_dir)).collect();
-    for path in parts.disk.list(staged_dir).map_err(io)? {
-        let path = staged_dir.join(path);
-        if !kept.contains(&path) {
-            parts.disk.remove(&path).map_err(io)?;
+    for dir in [staged_dir, spool_dir] {
+        let io = |source| StartError::Io { path: dir.to_owned(), source };
+        for path in parts.disk.list(dir).map_err(io)? {
+            let path = dir.join(path);
+            if !kept.contains(&path) {
+                parts.disk.remove(&path).map_err(io)?;
+            }
         }
     }
     Ok(())

@@ -119,6 +119,20 @@ async fn what_was_staged_goes_out_under_its_old_name() {
     assert_eq!(place.lines_below("2"), ["one", "two"], "the default prefix begins with the year");
 }
 
+#[tokio::test(start_paused = true)]
+async fn scratch_that_a_crash_has_left_goes_at_the_next_start() {
+    let place = Place::lines();
+    place.deliver_all(None).await;
+    let (staged, spool) = (place.delivery_dir().join("staged"), place.delivery_dir().join("spool"));
+    for left in [staged.join("00000000000000000001.out"), spool.join("gathering"), spool.join("refused")] {
+        std::fs::write(left, "half of something").unwrap();
+    }
+    place.deliver_all(None).await;
+    for dir in [staged, spool] {
+        assert_eq!(std::fs::read_dir(dir).unwrap().count(), 0);
+    }
+}
+
 /// A small chunk costs the sync of its journal record and no other; a larger one also those of its file and its name.
 #[tokio::test(start_paused = true)]
 async fn a_small_chunk_is_staged_with_one_sync() {
