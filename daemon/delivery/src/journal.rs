@@ -372,8 +372,7 @@ impl Journal {
 
     /// Durable on return: only then may the staged file go and the log be trimmed. Blocks.
     pub(crate) fn done(&self, chunk: u64) -> Result<(), JournalError> {
-        self.append(Entry::Done { chunk })?;
-        self.compact()
+        self.append(Entry::Done { chunk })
     }
 
     /// Durable on return. For a delivery stream that is not running. Blocks.
@@ -404,7 +403,8 @@ impl Journal {
         Ok(())
     }
 
-    fn compact(&self) -> Result<(), JournalError> {
+    /// Lets old entries go when there are many. By itself, for what is done is done, even if this fails. Blocks.
+    pub(crate) fn compact(&self) -> Result<(), JournalError> {
         let mut since_snapshot = self.writing();
         if since_snapshot.entries < self.bounds.entries_per_snapshot && since_snapshot.bytes < BYTES_PER_SNAPSHOT {
             return Ok(());

@@ -341,7 +341,8 @@ impl Sender {
     async fn settle(&self, chunk: &StagedChunk, sent: &Sent) -> Result<(), SendError> {
         let (journal, ledger, number) = (Arc::clone(&self.journal), Arc::clone(&self.ledger), chunk.chunk);
         let records = sent.records.0.unwrap_or((chunk.counts.delivered, chunk.counts.failed));
-        self.cpu.block(move || ledger.settle(records, || journal.done(number))).await?;
+        let done = move || ledger.settle(records, || journal.done(number)).and_then(|()| journal.compact());
+        self.cpu.block(done).await?;
         self.note(chunk, sent);
         let (disk, log) = (Arc::clone(&self.disk), self.log.clone());
         let files = chunk.files(&self.staged_dir);

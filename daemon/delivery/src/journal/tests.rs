@@ -130,6 +130,7 @@ fn inline_bytes_survive_reopening_and_snapshots_and_cost_few_segments() {
         journal.staged(one).unwrap();
         if number > 1 {
             journal.done(number - 1).unwrap();
+            journal.compact().unwrap();
         }
     }
     assert_eq!(journal.with(State::inline_bytes), inline.len(), "done chunks hold nothing");
