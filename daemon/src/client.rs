@@ -67,8 +67,13 @@ struct Refusal {
 }
 
 impl Client {
-    pub(crate) fn new(endpoint: Url, key_id: String, secret: String) -> Result<Client, ClientError> {
-        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
+    /// The authorities in `ca` are trusted beside those that this machine trusts.
+    pub(crate) fn new(
+        endpoint: Url,
+        (key_id, secret): (String, String),
+        ca: Vec<reqwest::Certificate>,
+    ) -> Result<Client, ClientError> {
+        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().tls_certs_merge(ca).build();
         let http = http.map_err(|source| ClientError::Unreachable { endpoint: endpoint.clone(), source })?;
         let credential = AwsCredential { key_id, secret_key: secret, token: None };
         Ok(Client { http, endpoint, region: "us-east-1".to_owned(), credential })

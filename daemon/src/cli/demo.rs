@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 use hydrant_delivery::Status;
 use indicatif::{HumanBytes, ProgressBar};
 
-use crate::cli::put::{client_of, put_lines};
+use crate::cli::put::{Endpoint, put_lines};
 use crate::cli::say;
 use crate::exit::{Exit, Failure};
 use crate::run::{Daemon, Options};
@@ -79,7 +79,7 @@ impl Demo {
         let mut lines = Vec::new();
         GzDecoder::new(ACCESS_LOG).read_to_end(&mut lines)?;
         let length = lines.len() as u64;
-        let client = client_of(&daemon.engine.config, daemon.api)?;
+        let client = Endpoint::default().client(&daemon.engine.config, daemon.api)?;
         say(format_args!("sending real access-log lines by signed PutRecordBatch to http://{}", daemon.api));
         let accepted = put_lines(&client, STREAM, BufReader::new(Cursor::new(lines)), Some(length)).await?;
         say(format_args!("{accepted} records acked after fsync; waiting for delivery"));

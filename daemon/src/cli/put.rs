@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use hydrant_config::Config;
 use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Certificate;
 use url::Url;
 
 use crate::cli::{ConfigFile, say};
 use crate::client::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Client, RECORD_BYTES_MAX};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, chain};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Put {
@@ -20,13 +22,15 @@ pub(crate) struct Put {
     /// One record a line; stdin without it
     file: Option<PathBuf>,
     #[command(flatten)]
+    endpoint: Endpoint,
+    #[command(flatten)]
     config: ConfigFile,
 }
 
 impl Put {
     pub(crate) async fn execute(self) -> Result<(), Failure> {
         let config = self.config.load()?;
-        let client = client_of(&config, config.api)?;
+        let client = self.endpoint.client(&config, config.api)?;
         let (input, length): (Box<dyn BufRead>, _) = match &self.file {
             Some(path) => {
                 let file = File::open(path).map_err(|error| {
@@ -44,22 +48,55 @@ impl Put {
     }
 }
 
-/// A client for the daemon of this configuration, which listens at `api`.
-pub(crate) fn client_of(config: &Config, api: std::net::SocketAddr) -> Result<Client, Failure> {
-    if config.tls.is_some() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "this command speaks plain HTTP, and the API of this configuration is `api.tls`",
-        )
-        .hint("put records by an AWS SDK or the AWS CLI with an https endpoint URL"));
+/// Where the API is, as a client of it sees it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Endpoint {
+    /// Where the API is, as its certificate names it [default: `api.listen` of the configuration]
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<Url>,
+    /// The authority of its certificate (PEM), if this machine does not trust it already
+    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    ca: Option<PathBuf>,
+}
+
+impl Endpoint {
+    /// A client for the daemon of this configuration, which listens at `api` unless an endpoint was given.
+    pub(crate) fn client(&self, config: &Config, api: SocketAddr) -> Result<Client, Failure> {
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            // No certificate is good for an address that is only listened at, such as 0.0.0.0.
+            None if config.tls.is_some() => {
+                let text =
+                    "the API speaks TLS (`api.tls`), and its certificate is good for a name that is not known here";
+                return Err(Failure::new(Exit::Usage, text).hint(format!(
+                    "name the daemon as its certificate does: `--endpoint https://NAME:{}`, with `--ca FILE` if this machine \
+                     does not know the authority",
+                    api.port()
+                )));
+            }
+            None => Url::parse(&format!("http://{api}/"))?,
+        };
+        // Without credentials in the YAML any well-formed signature is accepted.
+        let (key, secret) = match config.credentials.as_deref().and_then(<[_]>::first) {
+            Some(credential) => (credential.access_key_id.clone(), credential.secret_access_key.reveal().to_owned()),
+            None => ("AKIAHYDRANTLOCAL".to_owned(), "not-checked".to_owned()),
+        };
+        let ca = self.ca.as_deref().map(authority).transpose()?;
+        Ok(Client::new(endpoint, (key, secret), ca.unwrap_or_default())?)
     }
-    let endpoint = Url::parse(&format!("http://{api}/"))?;
-    // Without credentials in the YAML any well-formed signature is accepted.
-    let (key, secret) = match config.credentials.as_deref().and_then(<[_]>::first) {
-        Some(credential) => (credential.access_key_id.clone(), credential.secret_access_key.reveal().to_owned()),
-        None => ("AKIAHYDRANTLOCAL".to_owned(), "not-checked".to_owned()),
-    };
-    Ok(Client::new(endpoint, key, secret)?)
+}
+
+fn authority(path: &Path) -> Result<Vec<Certificate>, Failure> {
+    let read = std::fs::read(path).map_err(|error| error.to_string());
+    let certificates = read.and_then(|pem| Certificate::from_pem_bundle(&pem).map_err(|error| chain(&error)));
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        other => {
+            let why = other.err().unwrap_or_else(|| "there is no certificate in it".to_owned());
+            let text = format!("--ca `{}` cannot be used: {why}", path.display());
+            Err(Failure::new(Exit::Usage, text).hint("give a PEM file with the certificate of the authority"))
+        }
+    }
 }
 
 /// Sends every line in batches and shows how far it is on a terminal. Returns the number of records, all of them durable.

@@ -25,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::journal::Journal;
 use self::pass::Pass;
 use self::source::Source;
-use crate::cli::put::client_of;
+use crate::cli::put::Endpoint;
 use crate::cli::{ConfigFile, say};
 use crate::exit::{Exit, Failure};
 
@@ -57,6 +57,8 @@ pub(crate) struct Replay {
     /// For programs
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    endpoint: Endpoint,
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -111,7 +113,7 @@ impl Replay {
         let path = self.journal_path(&config)?;
         let found = source.list().await?;
         let mut pass = Pass {
-            client: client_of(&config, config.api)?,
+            client: self.endpoint.client(&config, config.api)?,
             stream: self.stream.clone(),
             filter: self.filter(),
             skip_in_doubt: self.in_doubt == InDoubt::Skip,
