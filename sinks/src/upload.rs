@@ -2,13 +2,13 @@
 //!
 //! Memory is bounded by the permits of the sink, and the last piece is withheld unless the digest of all is right.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::delivery::BodyReader;
 use crate::{Body, SinkError};
@@ -20,10 +20,17 @@ pub(crate) const PIECES_MAX: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Upload(Arc<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    pieces: AtomicU64,
+    /// When the last piece left; at first, when there was none yet.
+    moved: Mutex<Instant>,
     failure: OnceLock<Failure>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State { moved: Mutex::new(Instant::now()), failure: OnceLock::new() }
+    }
 }
 
 /// Why the body could not be read; cheap to keep, made into an error when it is asked for.
@@ -49,21 +56,25 @@ impl Upload {
         self.0.failure.get().map(|failure| SinkError::staged(failure.message.clone()))
     }
 
-    /// Waits for `work` as long as pieces leave: a large body may take hours, a stalled one at most twice `idle`.
+    /// Waits for `work` as long as pieces leave: a large body may take hours, a stalled one no longer than `idle`.
     pub(crate) async fn while_moving<T>(&self, idle: Duration, work: impl Future<Output = T>) -> Result<T, Stalled> {
         let mut work = std::pin::pin!(work);
-        let mut seen = self.pieces();
+        let mut until = self.moved() + idle;
         loop {
-            match tokio::time::timeout(idle, &mut work).await {
+            match tokio::time::timeout_at(until, &mut work).await {
                 Ok(done) => return Ok(done),
-                Err(_) if self.pieces() == seen => return Err(Stalled(idle)),
-                Err(_) => seen = self.pieces(),
+                Err(_) if self.moved() + idle <= until => return Err(Stalled(idle)),
+                Err(_) => until = self.moved() + idle,
             }
         }
     }
 
-    fn pieces(&self) -> u64 {
-        self.0.pieces.load(Ordering::Relaxed)
+    fn moved(&self) -> Instant {
+        *self.0.moved.lock().expect("no thread panics while it reads a clock")
+    }
+
+    fn moves(&self) {
+        *self.0.moved.lock().expect("no thread panics while it reads a clock") = Instant::now();
     }
 }
 
@@ -92,7 +103,7 @@ impl Source {
             // Only the first failure counts, and there is only one reader.
             let _ = upload.0.failure.set(Failure { message: error.message.clone() });
         })?;
-        upload.0.pieces.fetch_add(1, Ordering::Relaxed);
+        upload.moves();
         let piece = Bytes::from_owner(Piece { data, _permit: permit });
         Ok(Some((piece, Source { reader, permits, upload })))
     }
@@ -107,5 +118,26 @@ struct Piece {
 impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {
         &self.data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_moves_has_time_and_one_that_stands_still_has_not() {
+        let (upload, began) = (Upload::default(), Instant::now());
+        let work = async {
+            for _ in 0..10 {
+                tokio::time::sleep(IDLE * 9 / 10).await;
+                upload.moves();
+            }
+            std::future::pending::<()>().await;
+        };
+        assert!(upload.while_moving(IDLE, work).await.is_err());
+        assert_eq!(began.elapsed(), IDLE * 10, "so long since the last piece, not once more");
     }
 }

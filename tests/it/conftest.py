@@ -1,4 +1,4 @@
-"""What several suites start: one MinIO per session, and a name for a bucket of each test's own."""
+"""What several suites start: one MinIO and one OpenSearch per session, and a name for a bucket of each test's own."""
 
 import itertools
 
@@ -6,6 +6,7 @@ import pytest
 
 import hydrant
 from minio import Minio
+from opensearch import OpenSearch
 
 _numbers = itertools.count(1)
 
@@ -31,6 +32,16 @@ def minio(tmp_path_factory):
         yield server.start()
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """An OpenSearch."""
+    node = OpenSearch(tmp_path_factory.mktemp("opensearch"))
+    try:
+        yield node.start()
+    finally:
+        node.stop()
 
 
 @pytest.fixture

@@ -6,26 +6,15 @@ import json
 import random
 import subprocess
 
-import pytest
-
 import clients
 import hydrant
 import lake
 from load import Load, rounds
-from opensearch import OpenSearch, Proxy
+from opensearch import Proxy
 from test_kill import pause
 
 RECORDS = 10_000
 ROUNDS = rounds(usual=10, long=100)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    node = OpenSearch(tmp_path_factory.mktemp("opensearch"))
-    try:
-        yield node.start()
-    finally:
-        node.stop()
 
 
 def stream(endpoint, index, backup, **search):

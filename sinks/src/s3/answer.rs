@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode};
+use tokio::time::Instant;
 
 use crate::web::{header, one_line, retry_after};
 use crate::{SinkError, SinkErrorKind};
@@ -98,9 +99,10 @@ impl Refusal {
     }
 }
 
-async fn bounded_body(mut response: Response, idle: Duration) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Ok(Ok(Some(piece))) = tokio::time::timeout(idle, response.chunk()).await {
+/// One time for all of it: an answer that comes byte by byte must not hold up the destination for hours.
+async fn bounded_body(mut response: Response, time: Duration) -> Vec<u8> {
+    let (mut body, until) = (Vec::new(), Instant::now() + time);
+    while let Ok(Ok(Some(piece))) = tokio::time::timeout_at(until, response.chunk()).await {
         let left = ERROR_BYTES_MAX - body.len();
         body.extend_from_slice(&piece[..piece.len().min(left)]);
         if body.len() == ERROR_BYTES_MAX {

@@ -217,6 +217,12 @@ async fn an_endless_error_document_is_cut() {
 }
 
 #[tokio::test]
+async fn an_answer_that_drips_is_not_waited_for() {
+    let dripping = tokio::time::timeout(Duration::from_secs(60), refusal(vec![Answer::Drip]));
+    assert_eq!(dripping.await.expect("it has the time of one pause").code, "S3.ServiceUnavailable");
+}
+
+#[tokio::test]
 async fn nobody_listening_is_transient() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let sink = sink_at(&format!("http://{free}"));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,6 +36,8 @@ pub(super) enum Answer {
     ResetAfterHead,
     /// Reads the request and says nothing.
     Hang,
+    /// Refuses, byte by byte and without end.
+    Drip,
 }
 
 impl Answer {
@@ -204,6 +207,14 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             let _ = stream.write_all(text.as_bytes()).await;
         }
         Answer::Reset | Answer::ResetAfterHead => {}
+        Answer::Drip => {
+            let mut drops = tokio::time::interval(Duration::from_millis(50));
+            let mut answer = "HTTP/1.1 503 x\r\ncontent-length: 1000000\r\n\r\n";
+            while stream.write_all(answer.as_bytes()).await.is_ok() {
+                answer = " ";
+                drops.tick().await;
+            }
+        }
         // Until the client gives up.
         Answer::Hang => while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {},
     }
