@@ -1,6 +1,6 @@
 //! One connection: HTTP/1.1 or HTTP/2, plain or under TLS. It lasts as long as requests come in time, and no request outlives it.
 //!
-//! HTTP/2 is chosen by ALPN under TLS and by prior knowledge (its preface) without.
+//! HTTP/2 is what begins with its preface. Under TLS, ALPN offers it, but clients that know need not ask: the SDK for Java does not.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -75,27 +75,33 @@ pub(super) async fn converse(
     stopping: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
-    let timeout = shared.limits.head_timeout;
-    let failed = |error: &dyn std::fmt::Display| tracing::debug!(%peer, %error, "a connection ended before a request");
-    if let Some(tls) = &shared.tls {
-        match tokio::time::timeout(timeout, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => {
-                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                talk(stream, http2, (peer, shared, stopping)).await;
-            }
-            Ok(Err(error)) => failed(&error),
-            Err(elapsed) => failed(&elapsed),
-        }
-        return;
-    }
-    match tokio::time::timeout(timeout, sniff::speaks_http2(stream)).await {
-        Ok(Ok((http2, stream))) => talk(stream, http2, (peer, shared, stopping)).await,
-        Ok(Err(error)) => failed(&error),
-        Err(elapsed) => failed(&elapsed),
+    let context = (peer, Arc::clone(&shared), stopping);
+    let Some(tls) = &shared.tls else { return begin(stream, context).await };
+    match tokio::time::timeout(shared.limits.head_timeout, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => begin(stream, context).await,
+        Ok(Err(error)) => ended_early(peer, &error),
+        Err(elapsed) => ended_early(peer, &elapsed),
     }
 }
 
 type Context = (SocketAddr, Arc<Shared>, watch::Receiver<bool>);
+
+fn ended_early(peer: SocketAddr, error: &dyn std::fmt::Display) {
+    tracing::debug!(%peer, %error, "a connection ended before a request");
+}
+
+/// Finds out which HTTP the client speaks.
+async fn begin<S>(stream: S, context: Context)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (peer, timeout) = (context.0, context.1.limits.head_timeout);
+    match tokio::time::timeout(timeout, sniff::speaks_http2(stream)).await {
+        Ok(Ok((http2, stream))) => talk(stream, http2, context).await,
+        Ok(Err(error)) => ended_early(peer, &error),
+        Err(elapsed) => ended_early(peer, &elapsed),
+    }
+}
 
 async fn talk<S>(stream: S, http2: bool, context: Context)
 where

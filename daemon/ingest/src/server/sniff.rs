@@ -1,4 +1,4 @@
-//! Which HTTP a client speaks on a plain connection, from its first bytes. What was read to find out is read again.
+//! Which HTTP a client speaks, from its first bytes. What was read to find out is read again.
 
 use std::io;
 use std::pin::Pin;

@@ -28,7 +28,7 @@ fn files(client_ca: bool) -> TlsFiles {
     TlsFiles { certificate: file("first.pem"), key: file("first.key"), client_ca }
 }
 
-async fn connect(house: &House, alpn: &str, client: Option<&str>) -> std::io::Result<TlsStream<TcpStream>> {
+async fn connect(house: &House, alpn: &[&str], client: Option<&str>) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(file("authority.pem")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -42,7 +42,7 @@ async fn connect(house: &House, alpn: &str, client: Option<&str>) -> std::io::Re
             builder.with_client_auth_cert(vec![certificate], key).unwrap()
         }
     };
-    config.alpn_protocols = vec![alpn.into()];
+    config.alpn_protocols = alpn.iter().map(|&name| name.into()).collect();
     let stream = TcpStream::connect(house.addr).await?;
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
@@ -58,13 +58,13 @@ async fn put(mut stream: TlsStream<TcpStream>) -> std::io::Result<String> {
 #[tokio::test]
 async fn alpn_chooses_the_protocol() {
     let house = House::with_tls(&files(false)).await;
-    let stream = connect(&house, "h2", None).await.unwrap();
+    let stream = connect(&house, &["h2"], None).await.unwrap();
     let mut sender = http2::open(stream).await;
     assert_eq!(http2::send(&mut sender, http2::signed(ONE, http2::whole(ONE))).await.0, StatusCode::OK);
-    let stream = connect(&house, "http/1.1", None).await.unwrap();
+    let stream = connect(&house, &["http/1.1"], None).await.unwrap();
     assert_eq!(put(stream).await.unwrap(), "HTTP/1.1 200 OK");
     // No protocol of ours, and no TLS at all.
-    assert!(connect(&house, "spdy/3", None).await.is_err());
+    assert!(connect(&house, &["spdy/3"], None).await.is_err());
     let mut plain = TcpStream::connect(house.addr).await.unwrap();
     plain.write_all(&GOOD.request("PutRecord", ONE)).await.unwrap();
     let mut answer = Vec::new();
@@ -74,13 +74,24 @@ async fn alpn_chooses_the_protocol() {
     house.close().await;
 }
 
+/// As the asynchronous client of the SDK for Java does it.
+#[tokio::test]
+async fn who_knows_that_it_is_http2_need_not_ask() {
+    let house = House::with_tls(&files(false)).await;
+    let mut sender = http2::open(connect(&house, &[], None).await.unwrap()).await;
+    assert_eq!(http2::send(&mut sender, http2::signed(ONE, http2::whole(ONE))).await.0, StatusCode::OK);
+    assert_eq!(put(connect(&house, &[], None).await.unwrap()).await.unwrap(), "HTTP/1.1 200 OK");
+    drop(sender);
+    house.close().await;
+}
+
 #[tokio::test]
 async fn with_an_authority_for_clients_nobody_comes_in_without_a_certificate() {
     let house = House::with_tls(&files(true)).await;
-    let stream = connect(&house, "http/1.1", Some("client")).await.unwrap();
+    let stream = connect(&house, &["http/1.1"], Some("client")).await.unwrap();
     assert_eq!(put(stream).await.unwrap(), "HTTP/1.1 200 OK");
     // In TLS 1.3 a client hears of its refusal at its first read.
-    let refused = match connect(&house, "http/1.1", None).await {
+    let refused = match connect(&house, &["http/1.1"], None).await {
         Ok(stream) => put(stream).await,
         Err(error) => Err(error),
     };
