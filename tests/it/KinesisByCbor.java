@@ -8,7 +8,6 @@ import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.core.interceptor.Context;
 import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
 import software.amazon.awssdk.core.interceptor.ExecutionInterceptor;
-import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.kinesis.KinesisClient;
 import software.amazon.awssdk.services.kinesis.model.*;
@@ -26,7 +25,6 @@ public class KinesisByCbor {
         var client = KinesisClient.builder()
             .endpointOverride(URI.create(arguments[0]))
             .region(Region.US_EAST_1)
-            .httpClient(UrlConnectionHttpClient.create())
             .overrideConfiguration(change -> change.addExecutionInterceptor(watch))
             .build();
         client.createStream(request -> request.streamName("java").shardCount(1));

@@ -135,5 +135,22 @@ def go(endpoint, authority=None):
     return Lines(f"Go SDK v2 {version}", environment(endpoint, authority), installed("go"))
 
 
+def java(endpoint, authority=None):
+    version = pinned("servers/java-clients/pom.xml", r"<artifactId>kinesis</artifactId>\s*<version>(.*)</version>")
+    options = ["-XX:TieredStopAtLevel=1", "-cp", f"{installed('java')}/*"]
+    if authority:
+        trusted = authority.with_suffix(".p12")
+        store = ["-keystore", trusted, "-storetype", "PKCS12", "-storepass", "trusted"]
+        subprocess.run(["keytool", "-importcert", "-noprompt", "-file", authority, *store], check=True, capture_output=True)
+        options += [f"-Djavax.net.ssl.trustStore={trusted}", "-Djavax.net.ssl.trustStorePassword=trusted"]
+    command = ["java", *options, HERE / "it/Calls.java", endpoint]
+    return Lines(f"Java SDK v2 {version}, asynchronous", environment(endpoint, authority), *command)
+
+
+def rust(endpoint, authority=None):
+    version = pinned("it/rust/Cargo.toml", r'aws-sdk-kinesis = { version = "=([^"]*)"')
+    return Lines(f"Rust SDK {version}", environment(endpoint, authority), installed("rust"))
+
+
 # Each by the name of its language, and how it is started.
-ALL = {"boto3": Boto3, "aws-cli": aws_cli, "javascript": javascript, "go": go}
+ALL = {"boto3": Boto3, "aws-cli": aws_cli, "javascript": javascript, "java": java, "go": go, "rust": rust}

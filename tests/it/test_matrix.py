@@ -3,6 +3,7 @@ HYDRANT_WRITE_DOCS=1 writes the page, and otherwise it must say just that."""
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,6 +57,13 @@ def run(client, language, daemon, bucket):
                     refused(client, service, wanted, filled(wrong, known), kind)
 
 
+def spoken_by(language, daemon, endpoint, bucket):
+    """Runs it, and gives its name and what it said of the protocol."""
+    client = callers.ALL[language](*endpoint)
+    run(client, language, daemon, bucket)
+    return client.name, client.close()
+
+
 def page(names, spoken):
     lines = [
         "# Clients",
@@ -91,11 +99,12 @@ def test_every_operation_by_every_client(daemon_of, tmp_path, minio, bucket):
     names, spoken = {}, {language: [] for language in callers.ALL}
     for daemon, endpoint in zip(daemons, endpoints):
         daemon.start()
-        for language, start in callers.ALL.items():
-            client = start(*endpoint)
-            names[language] = client.name
-            run(client, language, daemon, bucket)
-            spoken[language].append(client.close())
+        # All at once: each has streams of its own.
+        with ThreadPoolExecutor(len(callers.ALL)) as pool:
+            under_way = {language: pool.submit(spoken_by, language, daemon, endpoint, bucket) for language in callers.ALL}
+        for language, one in under_way.items():
+            names[language], said = one.result()
+            spoken[language].append(said)
         daemon.stop()
     bodies = [line for found in lake.in_bucket(minio.client, bucket) for line in found.lines()]
     assert bodies == [b"hello"] * (3 * len(daemons) * len(names))

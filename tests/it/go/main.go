@@ -58,13 +58,13 @@ func main() {
 		} else {
 			said["answer"] = answer
 		}
-		print(said)
+		tell(said)
 	}
 	slices.Sort(spoken)
-	print(map[string]any{"spoken": spoken})
+	tell(map[string]any{"spoken": spoken})
 }
 
-func print(value any) {
+func tell(value any) {
 	line, err := json.Marshal(value)
 	if err != nil {
 		panic(err)
