@@ -8,7 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::Secret;
-use crate::model::{DeliveryStreamSpec, Naming};
+use crate::model::{DeliveryStreamSpec, LineCompression, Naming};
 
 /// Where the records of a delivery stream go: as objects, or in requests to a server that takes records.
 #[expect(clippy::large_enum_variant, reason = "there is one for each delivery stream, and it stays where it is")]
@@ -153,6 +153,23 @@ pub struct HttpEndpoint {
     pub source_arn: String,
 }
 
+impl HttpEndpoint {
+    /// A URL that is called as it is. It holds no secret: that goes into the access key.
+    #[must_use]
+    pub fn parse_url(text: &str) -> Option<Url> {
+        let url = Url::parse(text).ok()?;
+        let web = matches!(url.scheme(), "http" | "https") && url.host().is_some();
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        (web && anonymous && url.fragment().is_none()).then_some(url)
+    }
+
+    /// What may stand in a header.
+    #[must_use]
+    pub fn allows_access_key(text: &str) -> bool {
+        text.len() <= 4096 && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    }
+}
+
 /// Of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentEncoding {
@@ -177,6 +194,21 @@ pub struct OpenSearch {
     pub request_size: u64,
     /// From the first byte of a request to the last one of its answer.
     pub request_timeout: Duration,
+}
+
+impl OpenSearch {
+    /// A URL that paths are put behind.
+    #[must_use]
+    pub fn parse_endpoint(text: &str) -> Option<Url> {
+        HttpEndpoint::parse_url(text).filter(|url| url.query().is_none())
+    }
+
+    /// By the servers' own rules, and short enough for a rotation's suffix.
+    #[must_use]
+    pub fn allows_index(text: &str) -> bool {
+        let refused = |c: char| c.is_uppercase() || c.is_whitespace() || c.is_control() || "\\/*?\"<>|,#:".contains(c);
+        (1..=80).contains(&text.len()) && !text.contains(refused) && !text.starts_with(['-', '_', '+', '.'])
+    }
 }
 
 /// What is appended to the name of an index, from the arrival of a record in UTC.
@@ -217,6 +249,14 @@ pub struct Splunk {
     pub ca: Option<Authorities>,
 }
 
+impl Splunk {
+    /// The collector without `/services/collector`.
+    #[must_use]
+    pub fn parse_endpoint(text: &str) -> Option<Url> {
+        OpenSearch::parse_endpoint(text)
+    }
+}
+
 /// What the collector takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SplunkEndpoint {
@@ -230,6 +270,8 @@ pub enum SplunkEndpoint {
 #[derive(Clone, Debug)]
 pub struct Backup {
     pub records: BackupRecords,
+    /// Of the objects that hold records as they arrived.
+    pub compression: LineCompression,
     pub store: ObjectStore,
 }
 

@@ -10,14 +10,13 @@ use crate::destination::{
     Backup, BackupRecords, ContentEncoding, Destination, DocumentId, HttpEndpoint, IndexRotation, Login, ObjectStore,
     OpenSearch, Place, S3Connection, S3Options, ServerSideEncryption, Splunk, SplunkEndpoint,
 };
-use crate::model::{AccountId, Naming, StreamName};
+use crate::model::{AccountId, Format, LineCompression, Naming, StreamName};
 use crate::naming::{NamingMember, NamingProblem};
 use crate::raw::{Fields, Kind, Reader, Value};
 
 /// As at AWS.
 const ATTRIBUTES_MAX: usize = 50;
 const TAGS_MAX: usize = 10;
-const ACCESS_KEY_BYTES_MAX: usize = 4096;
 /// In the ARN of a delivery stream that answers whatever region its clients sign for.
 const REGION: &str = "us-east-1";
 
@@ -56,7 +55,7 @@ pub(super) fn destination(
 pub(super) fn backup(
     fields: &Fields<'_>,
     reader: &mut Reader<'_>,
-    s3: Option<&S3Connection>,
+    (s3, format): (Option<&S3Connection>, Option<&Format>),
 ) -> Option<Option<Backup>> {
     if fields.place_of("backup").is_none() {
         fields.take(reader, "backup");
@@ -69,7 +68,11 @@ pub(super) fn backup(
     };
     let (kind, below) = section.one_of(reader, &["file", "s3"])?;
     let store = object_store(kind, &below, reader, (false, s3))?;
-    Some(Some(Backup { records, store }))
+    let compression = match format {
+        Some(Format::Lines { compression }) => *compression,
+        Some(Format::Parquet(_)) | None => LineCompression::None,
+    };
+    Some(Some(Backup { records, compression, store }))
 }
 
 fn object_store(
@@ -170,12 +173,9 @@ fn http_endpoint(section: &Fields<'_>, reader: &mut Reader<'_>, own: &Own<'_>) -
 
 fn access_key(section: &Fields<'_>, reader: &mut Reader<'_>) -> Option<crate::Secret> {
     let secret = section.secret(reader, "access_key")?;
-    let text = secret.reveal();
-    let fits = text.len() <= ACCESS_KEY_BYTES_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    if !fits {
+    if !HttpEndpoint::allows_access_key(secret.reveal()) {
         let path = format!("{}.access_key", section.path);
-        let message =
-            format!("must be at most {ACCESS_KEY_BYTES_MAX} printable ASCII characters, for it goes into a header");
+        let message = "must be at most 4096 printable ASCII characters, for it goes into a header";
         let hint = Some("check what the reference points to".to_owned());
         reader.findings.problem(section.place_of("access_key"), &path, message, hint);
     }
@@ -269,27 +269,20 @@ fn splunk(section: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Splunk> {
     Some(Splunk { endpoint: endpoint?, token: token?, endpoint_type, ack_timeout, retry, ca })
 }
 
-/// A URL that is called as it is.
 fn parse_url(text: &str) -> Result<Url, String> {
-    let hint = || "write it as `https://ingest.example.com/firehose`; a secret goes into `access_key`".to_owned();
-    let url = Url::parse(text).map_err(|_| hint())?;
-    let web = matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    let anonymous = url.username().is_empty() && url.password().is_none();
-    if web && anonymous && url.fragment().is_none() { Ok(url) } else { Err(hint()) }
+    HttpEndpoint::parse_url(text)
+        .ok_or_else(|| "write it as `https://ingest.example.com/firehose`; a secret goes into `access_key`".to_owned())
 }
 
-/// A URL that paths are put behind.
 fn parse_base(text: &str) -> Result<Url, String> {
-    let hint = || "write it as `https://search.example.com:9200`; name and password have their own keys".to_owned();
-    let url = parse_url(text).map_err(|_| hint())?;
-    if url.query().is_none() { Ok(url) } else { Err(hint()) }
+    let parsed = OpenSearch::parse_endpoint(text);
+    parsed.ok_or_else(|| {
+        "write it as `https://search.example.com:9200`; name and password have their own keys".to_owned()
+    })
 }
 
-/// By the servers' own rules, and short enough for a rotation's suffix.
 fn parse_index(text: &str) -> Result<String, String> {
-    let refused = |c: char| c.is_uppercase() || c.is_whitespace() || c.is_control() || "\\/*?\"<>|,#:".contains(c);
-    let valid = (1..=80).contains(&text.len()) && !text.contains(refused) && !text.starts_with(['-', '_', '+', '.']);
-    if valid {
+    if OpenSearch::allows_index(text) {
         Ok(text.to_owned())
     } else {
         Err("such as `access-logs`; the rotation appends its own suffix".to_owned())

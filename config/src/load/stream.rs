@@ -66,9 +66,9 @@ fn delivery_stream(
     let partitioned = matches!(&partitioning, Some(Some(_)));
     let own = Own { account, region: region.as_deref(), name: name.as_ref() };
     let destination = destination::destination(fields, reader, partitioned, (s3, &own));
-    let backup = destination::backup(fields, reader, s3);
     let buffering = buffering(fields, reader, destination.as_ref());
     let format = format(fields, reader);
+    let backup = destination::backup(fields, reader, (s3, format.as_ref()));
     let processing = processing(fields, reader, format.as_ref(), destination.as_ref());
     let (processing, destination, backup) = (processing?, destination?, backup?);
     let partitioning = partitioning?.or_else(|| {

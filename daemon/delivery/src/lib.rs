@@ -36,4 +36,4 @@ pub use cpu::CpuPool;
 pub use journal::JournalError;
 pub use manifest::ManifestError;
 pub use pipeline::{Claim, DeliveryError, Pipeline, PipelineParts, StartError, Status, backlog, staged_through};
-pub use send::{SendError, destination_identity};
+pub use send::{SendError, destination_identity, store_identity};

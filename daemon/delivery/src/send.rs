@@ -65,7 +65,9 @@ pub fn destination_identity(destination: &Destination) -> String {
     }
 }
 
-pub(crate) fn store_identity(store: &ObjectStore) -> String {
+/// The same of a store alone.
+#[must_use]
+pub fn store_identity(store: &ObjectStore) -> String {
     let kind = store.place.kind();
     match &store.place {
         Place::File { directory } => format!("{kind}:{}", directory.display()),

@@ -102,7 +102,8 @@ impl Stager {
         // Only where the output is lines does `append_delimiter` say what lines are; elsewhere records have no ends of their own.
         let in_lines = stream.destination.objects().is_some() && matches!(stream.format, Format::Lines { .. });
         let delimiter = stream.processing.append_delimiter || !in_lines;
-        let sources = encoder(&Format::Lines { compression: line_compression(&stream) }, delimiter);
+        let compression = stream.backup.as_ref().map_or(line_compression(&stream), |backup| backup.compression);
+        let sources = encoder(&Format::Lines { compression }, delimiter);
         let errors = ErrorOutput::new(Arc::clone(&stream));
         Stager { stream, stream_id, disk, clock, log, journal, staged_dir, output, sources, errors }
     }
@@ -217,7 +218,7 @@ impl Stager {
 
     /// Every record as it was put, where the backup has them all. They count where they are delivered.
     fn sources(&mut self, build: &mut Build, gathered: &Gathered) -> Result<(), StageError> {
-        let Some(Backup { records: BackupRecords::All, store }) = &self.stream.backup else { return Ok(()) };
+        let Some(Backup { records: BackupRecords::All, store, .. }) = &self.stream.backup else { return Ok(()) };
         let partition = store.naming.prefix.partition(&|_, _| None);
         let partition = &partition.expect("a backup has no partition keys");
         let (stream, to, naming, error_output_type) = (&*self.stream, Route::Backup, &store.naming, None);

@@ -110,13 +110,15 @@ impl Violations {
 
     /// Characters of a text.
     pub(crate) fn length(&mut self, at: &str, value: &str, allowed: std::ops::RangeInclusive<usize>) {
-        let length = value.chars().count();
-        if length > *allowed.end() {
-            let most = allowed.end();
-            self.push(value, at, &format!("Member must have length less than or equal to {most}"));
-        } else if length < *allowed.start() {
-            let least = allowed.start();
-            self.push(value, at, &format!("Member must have length greater than or equal to {least}"));
+        if let Some(constraint) = wrong_length(value, allowed) {
+            self.push(value, at, &constraint);
+        }
+    }
+
+    /// The same of a secret, which no error shows.
+    pub(crate) fn secret_length(&mut self, at: &str, value: &str, allowed: std::ops::RangeInclusive<usize>) {
+        if let Some(constraint) = wrong_length(value, allowed).filter(|_| self.0.len() < VIOLATIONS_MAX) {
+            self.0.push(format!("Value at '{at}' failed to satisfy constraint: {constraint}"));
         }
     }
 
@@ -163,6 +165,15 @@ impl Violations {
             1 => Err(ApiError::validation(format!("1 validation error detected: {list}"))),
             _ => Err(ApiError::validation(format!("{count} validation errors detected: {list}"))),
         }
+    }
+}
+
+fn wrong_length(value: &str, allowed: std::ops::RangeInclusive<usize>) -> Option<String> {
+    let (length, least, most) = (value.chars().count(), allowed.start(), allowed.end());
+    if length > *most {
+        Some(format!("Member must have length less than or equal to {most}"))
+    } else {
+        (length < *least).then(|| format!("Member must have length greater than or equal to {least}"))
     }
 }
 
@@ -216,6 +227,13 @@ mod tests {
         long.length("name", &"é".repeat(5000), 1..=64);
         let text = long.finish().unwrap_err().message;
         assert!(text.contains("é…' at 'name'") && text.len() < 2200, "{text}");
+        let mut secret = Violations::default();
+        secret.secret_length("token", "hush", 0..=3);
+        assert_eq!(
+            secret.finish().unwrap_err().message,
+            "1 validation error detected: Value at 'token' failed to satisfy constraint: Member must have length less than \
+             or equal to 3"
+        );
         let mut many = Violations::default();
         (0..20).for_each(|_| many.missing("x"));
         assert!(many.finish().unwrap_err().message.starts_with("10 validation errors detected: "));

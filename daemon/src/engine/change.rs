@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant_config::DeliveryStream;
-use hydrant_delivery::destination_identity;
+use hydrant_config::{DeliveryStream, Destination};
+use hydrant_delivery::{destination_identity, store_identity};
 use hydrant_ingest::{CatalogError, ControlError};
 use hydrant_record::StreamId;
 
@@ -37,7 +37,7 @@ impl Engine {
         let old = self.running().get(&id).cloned().ok_or_else(gone)?;
         let (engine, wanted) = (Arc::clone(self), stream.clone());
         let tools = blocking(move || engine.tools(&wanted).map_err(|error| cannot_open(&error))).await?;
-        let moves = destination_identity(&old.stream.destination) != destination_identity(&stream.destination);
+        let moves = moves(&old.stream, &stream);
         // Why it ended was told when it happened, if it was an error.
         let _ = if moves { old.pipeline.finish_staged(FINISH_GRACE).await } else { old.pipeline.stop().await };
         let stuck = moves && old.pipeline.status().staged_chunks > 0;
@@ -71,6 +71,18 @@ impl Engine {
             unavailable(&error)
         })
     }
+}
+
+/// Whether what is staged by the old settings cannot be sent by the new ones.
+fn moves(old: &DeliveryStream, new: &DeliveryStream) -> bool {
+    let backup = |stream: &DeliveryStream| stream.backup.as_ref().map(|backup| store_identity(&backup.store));
+    let collector = |stream: &DeliveryStream| match &stream.destination {
+        Destination::Splunk(splunk) => Some(splunk.endpoint_type),
+        _ => None,
+    };
+    destination_identity(&old.destination) != destination_identity(&new.destination)
+        || backup(old).is_some_and(|was| backup(new) != Some(was))
+        || collector(old) != collector(new)
 }
 
 fn still_staged() -> ControlError {

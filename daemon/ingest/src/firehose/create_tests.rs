@@ -1,14 +1,19 @@
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
+use chrono_tz::Tz;
 use hydrant_config::{
-    AccountId, Column, ColumnKind, OnError, ParquetCompression, Plugin, S3Connection, Schema, SourceStart,
+    AccountId, BackupRecords, Buffering, Column, ColumnKind, Format, LineCompression, OnError, ParquetCompression,
+    Place, Plugin, S3Connection, Schema, SourceStart, StreamSource,
 };
 
+use super::super::destination::{EXTENDED, PLAIN};
 use super::*;
 
 const LAMBDA: &str = "arn:aws:lambda:us-east-1:123456789012:function:clean";
 
-fn mappings() -> Mappings {
+pub(in crate::firehose) fn mappings() -> Mappings {
     let plugin = Plugin {
         path: "clean.wasm".into(),
         sha256: None,
@@ -186,8 +191,17 @@ fn exactly_one_destination_that_is_built_is_taken() {
     let mut two = request(json!({}));
     two["SplunkDestinationConfiguration"] = json!({});
     refused(&two, "InvalidArgumentException", text);
-    let splunk = json!({ "DeliveryStreamName": "x", "SplunkDestinationConfiguration": {} });
-    refused(&splunk, "InvalidArgumentException", "SplunkDestinationConfiguration is not supported");
+    for (name, next) in [
+        ("Redshift", "COPY from there"),
+        ("Snowflake", "Snowpipe"),
+        ("Iceberg", "add its files to the table"),
+        ("AmazonOpenSearchServerless", "it delivers to S3, HTTP endpoints"),
+    ] {
+        let name = format!("{name}DestinationConfiguration");
+        let request = json!({ "DeliveryStreamName": "x", &name: {} });
+        refused(&request, "InvalidArgumentException", &format!("{name} is not supported"));
+        refused(&request, "InvalidArgumentException", next);
+    }
 }
 
 #[test]
@@ -243,9 +257,41 @@ fn tags_and_encryption_are_given_at_creation_too() {
 }
 
 #[test]
+fn a_backup_has_a_bucket_a_name_and_a_compression_of_its_own() {
+    let bucket = |more: Value| {
+        let mut bucket = json!({ "RoleARN": "arn:aws:iam::123456789012:role/x", "BucketARN": "arn:aws:s3:::raw" });
+        bucket.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "S3BackupMode": "Enabled", "S3BackupConfiguration": bucket })
+    };
+    let stream = made(bucket(json!({ "Prefix": "raw/", "CompressionFormat": "GZIP" })));
+    let backup = stream.backup.as_ref().unwrap();
+    assert_eq!((backup.records, backup.compression), (BackupRecords::All, LineCompression::Gzip));
+    assert!(matches!(stream.format, Format::Lines { compression: LineCompression::None }));
+    assert!(matches!(&backup.store.place, Place::S3 { bucket, .. } if bucket == "raw"));
+    assert!(backup.store.naming.prefix.text().starts_with("raw/"));
+    let off = with(bucket(json!({})), "S3BackupMode", json!("Disabled"));
+    assert!(made(off).backup.is_none());
+    argument(json!({ "S3BackupMode": "Enabled" }), "S3BackupConfiguration must be given");
+    let hints = |size: Value, interval: Value| {
+        bucket(json!({ "BufferingHints": { "SizeInMBs": size, "IntervalInSeconds": interval } }))
+    };
+    assert!(made(hints(json!(1), json!(60))).backup.is_some());
+    argument(hints(json!(1), json!(59)), "at least 60 seconds for the bucket of a backup");
+    argument(hints(json!(1), Value::Null), "or neither");
+    argument(bucket(json!({ "CompressionFormat": "ZIP" })), "CompressionFormat ZIP is not supported");
+    argument(bucket(json!({ "CloudWatchLoggingOptions": { "Enabled": true } })), "CloudWatchLoggingOptions");
+    argument(bucket(json!({ "Prefix": "!{partitionKeyFromQuery:a}/", "ErrorOutputPrefix": "e/" })), "artition");
+    let nameless = json!({ "S3BackupMode": "Enabled", "S3BackupConfiguration": {} });
+    refused(
+        &request(nameless),
+        "ValidationException",
+        "'extendedS3DestinationConfiguration.s3BackupConfiguration.bucketARN'",
+    );
+}
+
+#[test]
 fn what_is_not_built_is_refused_by_name() {
     argument(json!({ "CompressionFormat": "Snappy" }), "CompressionFormat Snappy is not supported");
-    argument(json!({ "S3BackupMode": "Enabled" }), "S3BackupMode Enabled");
     argument(json!({ "CloudWatchLoggingOptions": { "Enabled": true } }), "CloudWatchLoggingOptions");
     let kms = json!({ "KMSEncryptionConfig": { "AWSKMSKeyARN": "arn:aws:kms:x" } });
     argument(json!({ "EncryptionConfiguration": kms }), "KMSEncryptionConfig");

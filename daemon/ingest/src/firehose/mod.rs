@@ -4,9 +4,14 @@ mod change;
 mod conversion;
 mod create;
 mod describe;
+mod destination;
 mod encryption;
+mod http_endpoint;
+mod objects;
+mod of_yaml;
 mod processing;
 mod put;
+mod requests;
 mod s3;
 mod source;
 mod streams;
@@ -120,6 +125,11 @@ pub(crate) async fn run(
 
 pub(crate) fn unsupported(what: &str) -> ApiError {
     ApiError::invalid_argument(format!("{what} is not supported by this version of Hydrant"))
+}
+
+/// The same, with what to do instead.
+fn unsupported_but(what: &str, next: &str) -> ApiError {
+    ApiError::invalid_argument(format!("{what} is not supported by this version of Hydrant; {next}"))
 }
 
 /// AWS's word for where the records come from.

@@ -20,7 +20,9 @@ pub(super) struct S3Destination<'a> {
     pub(super) compression: &'a str,
     pub(super) encrypted: bool,
     pub(super) logging: bool,
-    pub(super) backup: bool,
+    /// Whether every record goes to the backup, too.
+    pub(super) backs_up: bool,
+    pub(super) backup: Option<Box<S3Destination<'a>>>,
     /// Of dynamic partitioning: seconds to repeat a delivery for.
     pub(super) retry_s: Option<i64>,
     pub(super) partitioned: bool,
@@ -41,10 +43,7 @@ impl<'a> S3Destination<'a> {
         }
         s3.compression = choice(shape, "CompressionFormat", &COMPRESSIONS, to)?.unwrap_or("UNCOMPRESSED");
         s3.encrypted = encryption(shape, to)?;
-        s3.logging = match shape.part("CloudWatchLoggingOptions")? {
-            Some(options) => options.flag("Enabled")?.unwrap_or(false),
-            None => false,
-        };
+        s3.logging = logging(shape)?;
         if extended {
             s3.extend(shape, to)?;
         }
@@ -52,7 +51,9 @@ impl<'a> S3Destination<'a> {
     }
 
     fn extend(&mut self, shape: &Shape<'a>, to: &mut Violations) -> Result<(), ApiError> {
-        self.backup = choice(shape, "S3BackupMode", &["Disabled", "Enabled"], to)? == Some("Enabled");
+        self.backs_up = choice(shape, "S3BackupMode", &["Disabled", "Enabled"], to)? == Some("Enabled");
+        let backup = shape.part("S3BackupConfiguration")?;
+        self.backup = backup.map(|part| S3Destination::of(&part, false, to).map(Box::new)).transpose()?;
         if let Some(partitioning) = shape.part("DynamicPartitioningConfiguration")? {
             self.partitioned = partitioning.flag("Enabled")?.unwrap_or(false);
             if let Some(retry) = partitioning.part("RetryOptions")? {
@@ -78,12 +79,21 @@ impl<'a> S3Destination<'a> {
 
 /// A role that must be there. Nothing asks for it here; it is described back.
 pub(super) fn role(shape: &Shape<'_>, to: &mut Violations) -> Result<(), ApiError> {
-    if let Some(role) = to.required(shape, "RoleARN", shape.text("RoleARN")?) {
-        let at = shape.at("RoleARN");
-        to.length(&at, role, 1..=512);
-        to.pattern(&at, role, (ROLE_PATTERN, is_role(role)));
+    to.required(shape, "RoleARN", shape.text("RoleARN")?);
+    role_if_given(shape, to)
+}
+
+pub(super) fn role_if_given(shape: &Shape<'_>, to: &mut Violations) -> Result<(), ApiError> {
+    if let Some(role) = text(shape, "RoleARN", 1..=512, to)? {
+        to.pattern(&shape.at("RoleARN"), role, (ROLE_PATTERN, is_role(role)));
     }
     Ok(())
+}
+
+/// Whether errors are to be told to CloudWatch.
+pub(super) fn logging(shape: &Shape<'_>) -> Result<bool, ApiError> {
+    let Some(options) = shape.part("CloudWatchLoggingOptions")? else { return Ok(false) };
+    Ok(options.flag("Enabled")?.unwrap_or(false))
 }
 
 /// The bucket's name.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::create::{DESTINATIONS, EXTENDED, PLAIN, delivery_stream_from_request};
+use super::create::delivery_stream_from_request;
 use super::describe::DESTINATION_ID;
+use super::destination::{DESTINATIONS, EXTENDED, PLAIN};
 use super::streams::{self, refused};
 use super::{change, s3, stream_name};
 use crate::request::Operations;
@@ -127,9 +128,12 @@ impl<'a> Changes<'a> {
 
     /// Errors name the member of this request, not the one that it changes.
     fn rename(&self, mut error: ApiError) -> ApiError {
+        let update = lower_first(&format!("{}DestinationUpdate", self.kind));
         for name in [self.configuration(), EXTENDED.to_owned()] {
-            let (from, to) = (lower_first(&name), lower_first(&format!("{}DestinationUpdate", self.kind)));
-            error.message = error.message.replace(&from, &to);
+            error.message = error.message.replace(&lower_first(&name), &update);
+        }
+        for (stored, given) in [("s3Configuration", "s3Update"), ("s3BackupConfiguration", "s3BackupUpdate")] {
+            error.message = error.message.replace(&format!("{update}.{stored}"), &format!("{update}.{given}"));
         }
         error
     }
