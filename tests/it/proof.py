@@ -3,7 +3,9 @@
 Nothing here knows how the daemon delivers. It reads with foreign readers, and `hydrant status --json` as an operator does.
 """
 
+import base64
 import json
+import re
 
 import clients
 import hydrant
@@ -61,3 +63,14 @@ def judge(daemon, stream, objects, names, failed=()):
         "stored": len(names), "delivered": delivered, "failed": len(gone), "backlog": 0, "dropped": 0, "lost": 0, "discarded": 0,
     }, counted  # fmt: skip
     return entry
+
+
+def staged_bytes(data_dir):
+    """All that the outbox of a data directory holds. The few bytes of small chunks stand in the journal, as base64."""
+    parts = []
+    for path in data_dir.glob("delivery/*/*/*"):
+        if path.parent.name in ("journal", "staged"):
+            content = path.read_bytes()
+            parts.append(content)
+            parts += [base64.b64decode(run[: len(run) // 4 * 4]) for run in re.findall(rb"[A-Za-z0-9+/]{400,}=*", content)]
+    return b"".join(parts)

@@ -4,9 +4,7 @@ The destination refuses until chunks are staged, then the daemon is killed. What
 old bytes, which are compared with the staged files of the crash; what was not is done by the new settings.
 """
 
-import base64
 import glob
-import re
 import shutil
 
 import pytest
@@ -40,14 +38,6 @@ def stream(name, bucket, old="old", **more):
     }  # fmt: skip
 
 
-def staged_bytes(path):
-    """What a file of a journal, or a staged one, has of chunks; the few bytes of small ones stand in the journal as base64."""
-    if path.parent.name not in ("journal", "staged"):
-        return b""
-    content = path.read_bytes()
-    return content + b"".join(base64.b64decode(run[: len(run) // 4 * 4]) for run in re.findall(rb"[A-Za-z0-9+/]{400,}=*", content))
-
-
 class Crash:
     """A daemon that was killed with chunks staged and records behind them, and the destination that comes back."""
 
@@ -70,7 +60,7 @@ class Crash:
             self.told.put(name, BATCH, record)
         self.daemon.kill_alive()
         # All in one: an object is in it with its name, or it was not staged.
-        self.staged = b"".join(map(staged_bytes, self.daemon.data_dir.glob("delivery/*/*/*")))
+        self.staged = proof.staged_bytes(self.daemon.data_dir)
         assert self.objects() == [], "nothing was taken before the crash"
         return self
 
