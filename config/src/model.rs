@@ -100,6 +100,7 @@ pub struct DeliveryStreamSpec {
     pub source: Option<StreamSource>,
     pub buffering: Buffering,
     pub log: LogPolicy,
+    pub history: HistoryPolicy,
     pub processing: Processing,
     pub partitioning: Option<Partitioning>,
     pub format: Format,
@@ -176,6 +177,22 @@ impl Default for LogPolicy {
             size_max: 100 << 30,
             expire_undelivered: false,
         }
+    }
+}
+
+/// How long is remembered which objects records went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryPolicy {
+    /// Since a chunk was delivered. Zero: nothing is remembered.
+    pub retention: Duration,
+    /// Bytes on the disk, of which the oldest go first.
+    pub size_max: u64,
+}
+
+impl Default for HistoryPolicy {
+    /// What a delivery stream made through the API has, and one of the YAML without `history`.
+    fn default() -> HistoryPolicy {
+        HistoryPolicy { retention: Duration::from_secs(7 * 86_400), size_max: 64 << 20 }
     }
 }
 

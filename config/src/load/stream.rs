@@ -5,8 +5,8 @@ use super::sections;
 use crate::JqKeys;
 use crate::destination::{Destination, S3Connection, SplunkEndpoint};
 use crate::model::{
-    AccountId, Buffering, DeliveryStream, DeliveryStreamSpec, Format, LineCompression, LogCompression, LogPolicy,
-    Parquet, ParquetCompression, Partitioning, Plugin, Processing, SpecProblem, StreamName,
+    AccountId, Buffering, DeliveryStream, DeliveryStreamSpec, Format, HistoryPolicy, LineCompression, LogCompression,
+    LogPolicy, Parquet, ParquetCompression, Partitioning, Plugin, Processing, SpecProblem, StreamName,
 };
 use crate::raw::{Fields, Reader, Value};
 
@@ -62,6 +62,7 @@ fn delivery_stream(
     let region = fields.parsed(reader, "region", sections::parse_region);
     let source = super::source::source(fields, reader);
     let log = log(fields, reader);
+    let history = history(fields, reader);
     let partitioning = partitioning(fields, reader);
     let partitioned = matches!(&partitioning, Some(Some(_)));
     let own = Own { account, region: region.as_deref(), name: name.as_ref() };
@@ -83,6 +84,7 @@ fn delivery_stream(
         source,
         buffering,
         log,
+        history,
         processing,
         partitioning,
         format,
@@ -123,6 +125,11 @@ fn log(fields: &Fields<'_>, reader: &mut Reader<'_>) -> LogPolicy {
         size_max: section.size(reader, "size_max"),
         expire_undelivered: section.boolean(reader, "expire_undelivered").unwrap_or(false),
     }
+}
+
+fn history(fields: &Fields<'_>, reader: &mut Reader<'_>) -> HistoryPolicy {
+    let section = fields.section_or_empty(reader, "history");
+    HistoryPolicy { retention: section.duration(reader, "retention"), size_max: section.size(reader, "size_max") }
 }
 
 /// `None` if a plugin is wrong: then nothing can be said about partition keys.

@@ -93,6 +93,7 @@ delivery_streams:
     region: eu-west-1
     buffering: { size: 1 GiB, interval: 0 s }
     log: { compression: zstd, retention: 7 d, size_max: 1 TiB, expire_undelivered: true }
+    history: { retention: 30 d, size_max: 1 GiB }
     processing:
       plugins:
         - path: clean.wasm

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
-use hydrant_config::{DeliveryStreamSpec, Naming, Partition};
-use hydrant_formats::{Encoded, Encoder, RequestEncoder, RequestIdentity, RequestRecord, RequestRecords};
+use hydrant_config::{DeliveryStreamSpec, Format, Naming, Partition};
+use hydrant_formats::{Encoded, Encoder, Rejected, RequestEncoder, RequestIdentity, RequestRecord, RequestRecords};
 use hydrant_record::{LogId, Timestamp, Unit};
 
 use crate::accounting::Counts;
@@ -16,18 +16,22 @@ use crate::journal::ManifestAt;
 use crate::manifest::{Holds, Manifest, Route, StagedObject};
 use crate::name::{ChunkId, KeyParts, KeyTooLong, ObjectId, object_key};
 use crate::packed::Packed;
+use crate::rows::{Rows, RowsWriter};
 use crate::spool::SpoolReader;
 use crate::stage::StageError;
 use crate::units::Units;
 
 /// A part ends here even if it has not its size, which bounds what is remembered of its records.
 const PART_RECORDS_MAX: u64 = 1_000_000;
+/// For what a chunk says of its objects' rows. Millions of records scattered over many partitions are beyond it.
+const ROWS_BYTES_MAX: usize = 4 << 20;
 
 pub(crate) struct Build {
     pub(crate) id: ChunkId,
     pub(crate) out: Packed,
     pub(crate) objects: Vec<StagedObject>,
     pub(crate) counts: Counts,
+    rows_left: usize,
 }
 
 /// Where an object goes and what it is called there.
@@ -50,17 +54,37 @@ pub(crate) struct EncodedAt<T> {
 }
 
 /// What the name of an object needs to know about its records.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PartMeta {
     pub(crate) oldest: Timestamp,
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) records: u64,
+    /// What its records are, but for those that were rejected.
+    rows: Option<Rows>,
+    text: Text,
+}
+
+/// Whether records are lines.
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    /// None has a newline but at its end.
+    single: bool,
+    /// All have one there.
+    ended: bool,
+}
+
+impl Text {
+    fn take(&mut self, data: &[u8]) {
+        let body = data.strip_suffix(b"\n");
+        self.ended &= body.is_some();
+        self.single &= !body.unwrap_or(data).contains(&b'\n');
+    }
 }
 
 impl Build {
     pub(crate) fn new(id: ChunkId, out: Packed, counts: Counts) -> Build {
-        Build { id, out, objects: Vec::new(), counts }
+        Build { id, out, objects: Vec::new(), counts, rows_left: ROWS_BYTES_MAX }
     }
 
     /// Where its requests stand.
@@ -79,9 +103,24 @@ impl Build {
         if !reader.has_more() {
             return Ok(None);
         }
-        let mut part = Part { reader, size, bytes: 0, meta: None };
+        let mut part = Part { reader, size, bytes: 0, meta: None, rows: RowsWriter::default() };
         let encoded = self.hashed(|out| Ok(encoder.encode(&mut part, out)?))?;
-        Ok(part.meta.map(|meta| (meta, encoded)))
+        let Part { meta, rows, .. } = part;
+        let Some(meta) = meta else { return Ok(None) };
+        let rows = self.kept(rows, &encoded.encoded.rejected);
+        Ok(Some((PartMeta { rows, ..meta }, encoded)))
+    }
+
+    /// What is said of the rows of a part, as far as there is room for it.
+    fn kept(&mut self, rows: RowsWriter, rejected: &[Rejected]) -> Option<Rows> {
+        if rows.bytes() > self.rows_left {
+            return None;
+        }
+        let rejected: Vec<u64> = rejected.iter().map(|reject| reject.index).collect();
+        let rows = rows.finish();
+        let rows = if rejected.is_empty() { rows } else { rows.without(&rejected) };
+        self.rows_left = self.rows_left.saturating_sub(rows.len());
+        Some(rows)
     }
 
     /// Lists the part that was just encoded under its name.
@@ -99,6 +138,14 @@ impl Build {
             (None, Route::Backup) => Holds::Sources,
             (None, Route::Destination) => Holds::Records,
         };
+        let row_each = match (holds, &stream.format) {
+            (Holds::Errors, _) => true,
+            (Holds::Records, Format::Lines { .. }) => {
+                meta.text.single && (meta.text.ended || stream.processing.append_delimiter)
+            }
+            (Holds::Records, _) => encoded.encoded.rows == encoded.encoded.records,
+            (Holds::Sources, _) => meta.text.single && meta.text.ended,
+        };
         let (oldest, extension) = (meta.oldest, encoder.extension());
         let key = object_key(&id, &KeyParts { stream, naming, oldest, error_output_type, extension })?;
         self.objects.push(StagedObject {
@@ -113,6 +160,8 @@ impl Build {
             first: meta.first,
             last: meta.last,
             items: None,
+            rows: meta.rows,
+            row_each,
         });
         Ok(())
     }
@@ -128,8 +177,8 @@ impl Build {
         for part in 0.. {
             let Some((meta, at)) = self.encode(encoder, reader, address.stream.buffering.size)? else { break };
             assert_eq!(at.encoded.records, meta.records, "lines are never rejected");
-            self.push_object(address, part, encoder, (meta, &at)).map_err(io::Error::other)?;
             records += meta.records;
+            self.push_object(address, part, encoder, (meta, &at)).map_err(io::Error::other)?;
         }
         Ok(records)
     }
@@ -181,6 +230,8 @@ impl Build {
             first: first.lsn.get(),
             last: last.lsn.get(),
             items: Some(items),
+            rows: None,
+            row_each: false,
         });
         Ok(refused)
     }
@@ -240,13 +291,14 @@ struct Part<'a> {
     size: u64,
     bytes: u64,
     meta: Option<PartMeta>,
+    rows: RowsWriter,
 }
 
 impl Iterator for Part<'_> {
     type Item = io::Result<Bytes>;
 
     fn next(&mut self) -> Option<io::Result<Bytes>> {
-        let taken = self.meta.map_or(0, |meta| meta.records);
+        let taken = self.meta.as_ref().map_or(0, |meta| meta.records);
         if self.bytes >= self.size || taken >= PART_RECORDS_MAX {
             return None;
         }
@@ -256,7 +308,16 @@ impl Iterator for Part<'_> {
         };
         self.bytes += entry.data.len() as u64;
         let lsn = entry.unit.lsn.get();
-        let meta = self.meta.get_or_insert(PartMeta { oldest: entry.arrived_at, first: lsn, last: lsn, records: 0 });
+        self.rows.push(entry.unit);
+        let meta = self.meta.get_or_insert(PartMeta {
+            oldest: entry.arrived_at,
+            first: lsn,
+            last: lsn,
+            records: 0,
+            rows: None,
+            text: Text { single: true, ended: true },
+        });
+        meta.text.take(&entry.data);
         meta.oldest = meta.oldest.min(entry.arrived_at);
         meta.last = lsn;
         meta.records += 1;

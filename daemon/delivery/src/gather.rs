@@ -27,6 +27,8 @@ pub(crate) struct Gathered {
     pub(crate) to: Lsn,
     /// Of the first record that can be read; `None` if all of them are lost.
     pub(crate) epoch: Option<Epoch>,
+    /// All of its records, each with the first that has it.
+    pub(crate) epochs: Vec<(u64, u64)>,
     /// Arrival of that record, or when the chunk was begun: then its interval began.
     since: Timestamp,
     began: Timestamp,
@@ -38,6 +40,16 @@ pub(crate) struct Gathered {
     /// Of records as they were put, where a backup has them all.
     source_bytes: u64,
     pub(crate) spool: Spool,
+}
+
+impl Gathered {
+    fn note_epochs(&mut self, batch: &Batch) {
+        for record in batch.records() {
+            if self.epochs.last().is_none_or(|(_, epoch)| *epoch != record.epoch.0) {
+                self.epochs.push((record.lsn.get(), record.epoch.0));
+            }
+        }
+    }
 }
 
 /// Records that the log does not have: they were let go by the stream's policy, or lost and given up.
@@ -144,6 +156,7 @@ impl Gatherer {
             chunk.since = first.arrived_at;
         }
         chunk.to = batch.last();
+        chunk.note_epochs(&batch);
         self.take(&mut chunk, batch)?;
         let size = if self.partitioner.is_partitioned() { self.chunk_bytes } else { self.stream.buffering.size };
         let full = chunk.bytes >= size.min(self.chunk_bytes_max) || chunk.source_bytes >= self.chunk_bytes_max;
@@ -193,8 +206,9 @@ impl Gatherer {
         let spool = Spool::create(Arc::clone(&self.disk), &self.spool_path)?;
         let now = self.clock.now();
         let (counts, gaps) = (Counts::default(), Vec::new());
-        let (bytes, source_bytes) = (0, 0);
-        Ok(Gathered { from, to: from, epoch: None, since: now, began: now, counts, gaps, bytes, source_bytes, spool })
+        let (bytes, source_bytes, epochs) = (0, 0, Vec::new());
+        let (epoch, since, began) = (None, now, now);
+        Ok(Gathered { from, to: from, epoch, epochs, since, began, counts, gaps, bytes, source_bytes, spool })
     }
 
     /// Takes records that are gone into the chunk, as a count.

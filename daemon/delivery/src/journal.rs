@@ -4,7 +4,7 @@
 //! is the end of the last chunk that is done.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -16,76 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::Counts;
 use crate::bounds::Bounds;
-use crate::inline::Inline;
 use crate::pipeline::Claim;
-use crate::refuse::verdicts_path;
-use crate::stage::staged_path;
 
 /// Bytes of entries between two snapshots; then older segments go.
 const BYTES_PER_SNAPSHOT: u64 = 16 << 20;
 const READ_BYTES: usize = 1 << 20;
 /// How often an entry that waits for space asks for it.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
-
-/// A range of LSNs, from the first to the last, and what is staged for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StagedChunk {
-    pub(crate) chunk: u64,
-    pub(crate) from: u64,
-    pub(crate) to: u64,
-    pub(crate) counts: Counts,
-    /// Which destination the objects were named for, such as `s3:logs`.
-    pub(crate) destination: String,
-    /// Which store its objects for the backup were named for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) backup: Option<String>,
-    /// `None`: the chunk has no object at all (everything was dropped or lost) and no file.
-    pub(crate) manifest: Option<ManifestAt>,
-    /// Of a small chunk: what would else be its staged file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) inline: Option<Inline>,
-    /// All its requests ended, and some of their items were refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) verdicts: Option<Verdicts>,
-}
-
-/// What a destination refused of a chunk, and the error objects for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Verdicts {
-    /// Units that are in the error objects.
-    pub(crate) refused: u64,
-    /// Units that were refused after the log had let go of them, as its policy says.
-    pub(crate) expired: u64,
-    pub(crate) manifest: ManifestAt,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) inline: Option<Inline>,
-}
-
-impl StagedChunk {
-    /// What it has in the directory of staged files.
-    pub(crate) fn files(&self, dir: &Path) -> Vec<PathBuf> {
-        let staged = self.manifest.is_some() && self.inline.is_none();
-        let verdicts = self.verdicts.as_ref().is_some_and(|verdicts| verdicts.inline.is_none());
-        let paths = [(staged, staged_path(dir, self.chunk)), (verdicts, verdicts_path(dir, self.chunk))];
-        paths.into_iter().filter(|(is_there, _)| *is_there).map(|(_, path)| path).collect()
-    }
-
-    fn inline_bytes(&self) -> usize {
-        let verdicts = self.verdicts.as_ref().and_then(|verdicts| verdicts.inline.as_ref());
-        self.inline.iter().chain(verdicts).map(Inline::len).sum()
-    }
-}
-
-/// Where in the staged bytes their manifest is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ManifestAt {
-    pub(crate) offset: u64,
-    pub(crate) length: u64,
-    pub(crate) sha256: String,
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -167,6 +104,11 @@ impl State {
         self.origin
     }
 
+    /// The id of the log that the records are in.
+    pub(crate) fn log(&self) -> &str {
+        &self.log
+    }
+
     /// Whether what was decided adds up: chunks tile from the origin on, and every record in them has one verdict.
     pub(crate) fn adds_up(&self) -> Result<(), String> {
         let settled = self.settled.total();
@@ -200,9 +142,7 @@ impl State {
                 counts.discarded += counts.delivered + counts.failed;
                 (counts.delivered, counts.failed) = (0, 0);
             }
-            Entry::Redirected { chunk, .. } => {
-                self.decided(chunk)?;
-            }
+            Entry::Redirected { chunk, to } => self.decided(chunk)?.about.redirected = Some(to),
         }
         Ok(())
     }
@@ -484,6 +424,13 @@ fn replay(log: &ShardLog) -> Result<Option<State>, JournalError> {
 fn encode(entry: &Entry) -> Bytes {
     serde_json::to_vec(entry).expect("journal entries have string keys and no floats").into()
 }
+
+mod chunk;
+mod look;
+
+pub(crate) use chunk::{About, ManifestAt, StagedChunk, Verdicts};
+pub use look::LookError;
+pub(crate) use look::look;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use hydrant_disk::{DiskFile, read_exact_at};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::ManifestAt;
+use crate::rows::Rows;
 use crate::units::Units;
 
 /// The objects of a chunk, in the order in which their bytes stand in the staged file.
@@ -61,6 +62,12 @@ pub(crate) struct StagedObject {
     /// Of a request: what its items are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) items: Option<Units>,
+    /// Of an object: what its records are. Left out where it would be too much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rows: Option<Rows>,
+    /// Each record is one line or one row of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) row_each: bool,
 }
 
 /// The manifest cannot be used; the delivery stream stops, for guessing what was staged could deliver twice.

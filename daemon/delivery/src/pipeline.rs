@@ -24,6 +24,7 @@ use crate::accounting::Accounting;
 use crate::bounds::Bounds;
 use crate::cpu::CpuPool;
 use crate::gather::Gatherer;
+use crate::history::History;
 use crate::journal::{Journal, JournalError, State};
 use crate::plan::{Planner, Stalled};
 use crate::reconcile::Ledger;
@@ -206,6 +207,7 @@ impl Pipeline {
         let stalled = Stalled::new(&name);
         let (log, disk, clock, cpu) = (parts.log, parts.disk, parts.clock, parts.cpu.clone());
         let stream = Arc::new((*parts.stream).clone());
+        let history = History::new(Arc::clone(&disk), parts.dir.join("history"), stream.history, name.clone());
         let sender = Sender {
             disk: Arc::clone(&disk),
             clock: Arc::clone(&clock),
@@ -217,6 +219,7 @@ impl Pipeline {
             backup,
             refuser: Arc::new(refuser),
             ledger: Arc::clone(&ledger),
+            history: Arc::new(history),
             content_type: request_encoder(&stream).map_or("", |encoder| encoder.content_type()),
             delivered: Arc::clone(&delivered),
             stalled: stalled.clone(),

@@ -116,7 +116,9 @@ mod tests {
             let counts = Counts { delivered: 2, ..Counts::default() };
             let destination = "file:/lake".to_owned();
             let (backup, manifest, inline, verdicts) = (None, None, None, None);
-            let staged = StagedChunk { chunk, from, to, counts, destination, backup, manifest, inline, verdicts };
+            let about = crate::journal::About::default();
+            let staged =
+                StagedChunk { chunk, from, to, counts, destination, backup, manifest, inline, verdicts, about };
             journal.staged(staged).unwrap();
             assert_eq!(ledger.reconcile(&journal, &log), None, "what is staged is not settled");
             ledger.settle(sent, || journal.done(chunk)).unwrap();

@@ -41,6 +41,17 @@ pub(crate) struct Refused {
     pub(crate) ended: Timestamp,
 }
 
+/// How a delivery ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Of a request; all else was taken.
+    pub(crate) refused: Vec<Refused>,
+    /// In the life of this process.
+    pub(crate) attempts: u32,
+    /// What the last attempt met that was not the last of all.
+    pub(crate) trouble: Option<String>,
+}
+
 /// A sink that keeps trying.
 #[derive(Debug)]
 pub(crate) struct Retrying {
@@ -82,6 +93,7 @@ struct Course {
     /// When it was first tried, or first had to wait for a destination that fails.
     since: Option<Instant>,
     refused: Vec<Refused>,
+    trouble: Option<String>,
 }
 
 impl Retrying {
@@ -101,9 +113,9 @@ impl Retrying {
         self.health().failing.as_ref().map(|failing| failing.problem.clone())
     }
 
-    /// What was refused of it, if it is a request; all else was taken.
-    pub(crate) async fn deliver(&self, delivery: Delivery) -> Result<Vec<Refused>, Undelivered> {
-        let course = Course { delivery, attempts: 0, since: None, refused: Vec::new() };
+    /// Ends with a receipt, or of a request with a verdict on each item.
+    pub(crate) async fn deliver(&self, delivery: Delivery) -> Result<Ended, Undelivered> {
+        let course = Course { delivery, attempts: 0, since: None, refused: Vec::new(), trouble: None };
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Undelivered::Stopped),
@@ -111,7 +123,7 @@ impl Retrying {
         }
     }
 
-    async fn until_settled(&self, mut course: Course) -> Result<Vec<Refused>, Undelivered> {
+    async fn until_settled(&self, mut course: Course) -> Result<Ended, Undelivered> {
         let mut probing = None;
         loop {
             if probing.is_none() && self.problem().is_some() {
@@ -123,7 +135,7 @@ impl Retrying {
                 Ok(receipt) => match course.take(receipt, self.clock.now()) {
                     None => {
                         self.works();
-                        return Ok(course.refused);
+                        return Ok(course.ended());
                     }
                     Some(trouble) => trouble,
                 },
@@ -140,6 +152,7 @@ impl Retrying {
                 },
             };
             self.fails(&course.delivery.key, &trouble);
+            course.trouble = Some(format!("{}: {}", trouble.code, trouble.message));
             let left = self.left(&course);
             if left == Some(Duration::ZERO) {
                 return Ok(course.refuse_rest(trouble.code, trouble.message, self.clock.now()));
@@ -228,11 +241,15 @@ impl Course {
     }
 
     /// Refuses every item that has no verdict yet.
-    fn refuse_rest(mut self, code: String, message: String, ended: Timestamp) -> Vec<Refused> {
-        let items = self.delivery.items.expect("only a request is given up");
+    fn refuse_rest(mut self, code: String, message: String, ended: Timestamp) -> Ended {
+        let items = self.delivery.items.as_ref().expect("only a request is given up");
         let items: Vec<u32> = (0..items.count).filter(|item| !items.settled.contains(*item)).collect();
         self.refused.push(Refused { items, code, message, attempts: self.attempts, ended });
-        self.refused
+        self.ended()
+    }
+
+    fn ended(self) -> Ended {
+        Ended { refused: self.refused, attempts: self.attempts, trouble: self.trouble }
     }
 }
 

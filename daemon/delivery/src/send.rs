@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::cpu::CpuPool;
+use crate::history::{History, SentObject};
 use crate::inline::Inline;
 use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
 use crate::manifest::{Holds, Manifest, ManifestError, Route, StagedObject};
@@ -24,7 +25,7 @@ use crate::pipeline::Delivered;
 use crate::plan::Stalled;
 use crate::reconcile::Ledger;
 use crate::refuse::{RefusedRequest, Refuser, verdicts_path};
-use crate::retry::{Refused, Retrying, Undelivered};
+use crate::retry::{Ended, Refused, Retrying, Undelivered};
 use crate::stage::{StageError, staged_path};
 
 /// Objects of one chunk that are under way at once, to each place.
@@ -94,6 +95,7 @@ pub(crate) struct Sender {
     pub(crate) backup: Option<Way>,
     pub(crate) refuser: Arc<Refuser>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) history: Arc<History>,
     /// Of requests.
     pub(crate) content_type: &'static str,
     pub(crate) delivered: Arc<Mutex<Delivered>>,
@@ -110,6 +112,8 @@ struct Sent {
     bytes: u64,
     refused: Vec<RefusedRequest>,
     records: Records,
+    /// The same objects and requests, for the history.
+    told: Vec<SentObject>,
 }
 
 /// Records with a receipt or a verdict, by where they are. `None`: it is not known, for the chunk was staged by an earlier
@@ -143,6 +147,7 @@ impl Sent {
         self.bytes += other.bytes;
         self.refused.extend(other.refused);
         self.records.add(other.records);
+        self.told.extend(other.told);
     }
 }
 
@@ -160,7 +165,7 @@ impl Sender {
                 },
                 Some(sent) = under_way.next() => match sent? {
                     Some((chunk, sent, slot)) => {
-                        self.settle(&chunk, &sent).await?;
+                        self.settle(&chunk, sent).await?;
                         drop(slot);
                     }
                     None => return Ok(()),
@@ -205,6 +210,7 @@ impl Sender {
         if let Some(verdicts) = &chunk.verdicts {
             let records = requests.iter().map(|request| request.records).sum::<u64>();
             sent.records = Records(Some((records - verdicts.refused - verdicts.expired, 0)));
+            sent.told = requests.into_iter().map(SentObject::before).collect();
         } else {
             let Some(ended) = self.send_all(file, requests, chunk.chunk).await? else { return Ok(None) };
             sent = ended;
@@ -329,23 +335,29 @@ impl Sender {
     ) -> Result<Option<Sent>, SendError> {
         let delivery = delivery(file, &object, self.content_type)?;
         match way.sink.deliver(delivery).await {
-            Ok(refused) => {
+            Ok(Ended { refused, attempts, trouble }) => {
                 let items: usize = refused.iter().map(|refused| refused.items.len()).sum();
                 let (bytes, records) = (object.length, Records::of(&object, items as u64));
-                let refused = refused_of(object, refused).into_iter().collect();
-                Ok(Some(Sent { objects: 1, bytes, refused, records }))
+                let refused = refused_of(&object, refused).into_iter().collect();
+                let told = vec![SentObject { object, attempts, trouble }];
+                Ok(Some(Sent { objects: 1, bytes, refused, records, told }))
             }
             Err(Undelivered::Stopped) => Ok(None),
             Err(Undelivered::Staged(error)) => Err(SendError::StagedBytes { chunk, reason: error.to_string() }),
         }
     }
 
-    async fn settle(&self, chunk: &StagedChunk, sent: &Sent) -> Result<(), SendError> {
+    async fn settle(&self, chunk: &StagedChunk, mut sent: Sent) -> Result<(), SendError> {
         let (journal, ledger, number) = (Arc::clone(&self.journal), Arc::clone(&self.ledger), chunk.chunk);
         let records = sent.records.0.unwrap_or((chunk.counts.delivered, chunk.counts.failed));
-        let done = move || ledger.settle(records, || journal.done(number)).and_then(|()| journal.compact());
+        let (history, told, now) = (Arc::clone(&self.history), std::mem::take(&mut sent.told), self.clock.now());
+        let settled = chunk.clone();
+        let done = move || {
+            history.note(settled, told, now);
+            ledger.settle(records, || journal.done(number)).and_then(|()| journal.compact())
+        };
         self.cpu.block(done).await?;
-        self.note(chunk, sent);
+        self.note(chunk, &sent);
         let (disk, log) = (Arc::clone(&self.disk), self.log.clone());
         let files = chunk.files(&self.staged_dir);
         let unneeded = Lsn::new(chunk.to).filter(|_| !self.retained);
@@ -413,7 +425,7 @@ pub(crate) fn delivery(
     })
 }
 
-fn refused_of(object: StagedObject, refused: Vec<Refused>) -> Option<RefusedRequest> {
-    let units = object.items?;
-    (!refused.is_empty()).then_some(RefusedRequest { units, refused })
+fn refused_of(object: &StagedObject, refused: Vec<Refused>) -> Option<RefusedRequest> {
+    let units = object.items.as_ref().filter(|_| !refused.is_empty())?.clone();
+    Some(RefusedRequest { units, refused })
 }

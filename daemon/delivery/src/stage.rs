@@ -16,7 +16,7 @@ use crate::build::{Address, Build, EncodedAt, PartMeta, RequestSource};
 use crate::error_output::{ErrorOutput, line_compression};
 use crate::gather::{Gap, Gathered};
 use crate::group::{ErrorType, Failure, Group};
-use crate::journal::{Journal, JournalError, StagedChunk, State};
+use crate::journal::{About, Journal, JournalError, StagedChunk, State};
 use crate::manifest::Route;
 use crate::name::ChunkId;
 use crate::originals::Rejects;
@@ -173,6 +173,7 @@ impl Stager {
         let (stream, to, error_output_type) = (&*self.stream, Route::Destination, None);
         let address = Address { stream, to, naming, partition, error_output_type };
         let Output::Objects(encoder) = &self.output else { return Ok(()) };
+        let records = meta.records;
         match build.push_object(address, part, &**encoder, (meta, &at)) {
             Ok(()) => {
                 build.counts.delivered += at.encoded.records;
@@ -181,7 +182,7 @@ impl Stager {
             Err(too_long) => {
                 build.out.truncate_to(at.offset)?;
                 let failure = Failure::of_partitioning(too_long.to_string());
-                Ok(rejects.take_all(failure, reader, meta.records)?)
+                Ok(rejects.take_all(failure, reader, records)?)
             }
         }
     }
@@ -240,6 +241,11 @@ impl Stager {
             manifest: None,
             inline: None,
             verdicts: None,
+            about: About {
+                epochs: gathered.epochs.clone(),
+                gone: gathered.gaps.iter().map(|gap| (gap.first.get(), gap.last.get(), gap.expired)).collect(),
+                redirected: None,
+            },
         };
         assert_eq!(staged.counts.total(), to - from + 1, "every record of a chunk has exactly one verdict");
         if build.objects.is_empty() {

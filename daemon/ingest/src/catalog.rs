@@ -205,6 +205,11 @@ impl Catalog {
         Ok(delivery.chain(kinesis).collect())
     }
 
+    /// The delivery streams of one state, as [`Catalog::names_in`].
+    pub fn streams_in(state: &[u8]) -> Result<Vec<StoredStream>, CatalogError> {
+        Ok(read(state)?.delivery)
+    }
+
     /// All delivery streams, in the order of their creation.
     #[must_use]
     pub fn streams(&self) -> Vec<StoredStream> {

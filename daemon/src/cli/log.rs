@@ -4,7 +4,7 @@
 //! to stdout, what went wrong to stderr and into the exit code.
 
 mod dump;
-mod places;
+pub(super) mod places;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ pub(crate) struct Verify {
 
 /// Where the data directory is.
 #[derive(Debug, clap::Args)]
-struct DataDir {
+pub(super) struct DataDir {
     /// The data directory; that of the configuration without it
     #[arg(long, value_name = "DIR", conflicts_with = "path")]
     data_dir: Option<PathBuf>,
@@ -115,11 +115,14 @@ impl Verify {
 
 impl DataDir {
     fn places(&self) -> Result<Places, Failure> {
-        let dir = match &self.data_dir {
-            Some(dir) => dir.clone(),
-            None => self.config.load().map_err(|failure| failure.hint("or name it: `--data-dir DIR`"))?.data_dir,
-        };
-        Places::of(&dir)
+        Places::of(&self.dir()?)
+    }
+
+    pub(super) fn dir(&self) -> Result<PathBuf, Failure> {
+        match &self.data_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.config.load().map_err(|failure| failure.hint("or name it: `--data-dir DIR`"))?.data_dir),
+        }
     }
 }
 

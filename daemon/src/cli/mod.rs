@@ -3,6 +3,7 @@
 mod check;
 mod chunk;
 mod demo;
+mod explain;
 mod init;
 mod log;
 mod put;
@@ -44,6 +45,8 @@ enum Command {
     Replay(replay::Replay),
     /// Show every delivery stream: what is stored, delivered, failed, waiting
     Status(status::ShowStatus),
+    /// Tell where a record went, or what an object holds, beside a daemon or without one; changes nothing
+    Explain(explain::Explain),
     /// Decide about chunks that can never be delivered; the daemon must be stopped
     #[command(subcommand)]
     Chunk(chunk::Chunk),
@@ -82,6 +85,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Replay(command) => runtime()?.block_on(command.execute()),
         Command::Status(command) => runtime()?.block_on(command.execute()),
         Command::Chunk(command) => runtime()?.block_on(command.execute()),
+        Command::Explain(command) => command.execute(),
         Command::Log(command) => command.execute(),
     }
 }

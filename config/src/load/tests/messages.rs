@@ -88,7 +88,7 @@ fn unknown_keys_get_the_nearest_known_key() {
     config error: hydrant.yaml:3:5: delivery_streams[0].bufferring: unknown key
       hint: did you mean `buffering`?
     config error: hydrant.yaml:4:5: delivery_streams[0].colour: unknown key
-      hint: known here: `name`, `region`, `from_stream`, `buffering`, `log`, `processing`, `partitioning`, `format`, `destination` and `backup`
+      hint: known here: `name`, `region`, `from_stream`, `buffering`, `log`, `history`, `processing`, `partitioning`, `format`, `destination` and `backup`
     config error: hydrant.yaml:5:26: delivery_streams[0].destination.file.directory: is missing
       hint: must be a path, relative to the YAML file
     config error: hydrant.yaml:5:28: delivery_streams[0].destination.file.dirctory: unknown key

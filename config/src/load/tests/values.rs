@@ -21,6 +21,7 @@ fn the_smallest_file_has_every_default() {
     assert_eq!((stream.name.as_str(), stream.region.as_deref(), stream.version_id), ("access-logs", None, 1));
     assert_eq!((stream.buffering.size, stream.buffering.interval), (64 << 20, Duration::from_secs(60)));
     assert_eq!(stream.log, crate::LogPolicy::default(), "the API has no defaults of its own");
+    assert_eq!(stream.history, crate::HistoryPolicy::default());
     assert!(
         stream.processing.plugins.is_empty() && stream.processing.append_delimiter && stream.partitioning.is_none()
     );
@@ -45,6 +46,17 @@ fn a_log_is_kept_as_long_as_it_is_told_to() {
     assert!(policy.expire_undelivered);
     assert_eq!(log("{ compression: zstd }").compression, crate::LogCompression::Zstd);
     assert!(!log("{ retention: 365 d }").expire_undelivered, "what is not delivered stays unless somebody says so");
+}
+
+#[test]
+fn a_history_is_kept_as_long_as_it_is_told_to() {
+    let history = |text: &str| {
+        let yaml = format!("{SMALLEST}    history: {text}\n");
+        loaded(&yaml).config.delivery_streams[0].history
+    };
+    let policy = history("{ retention: 30 d, size_max: 1 GiB }");
+    assert_eq!((policy.retention, policy.size_max), (Duration::from_secs(30 * 86_400), 1 << 30));
+    assert!(history("{ retention: 0 s }").retention.is_zero());
 }
 
 #[test]

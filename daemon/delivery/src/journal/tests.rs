@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use hydrant_disk::{FaultyDisk, RealDisk};
 
 use super::*;
+use crate::inline::Inline;
 
 struct Place {
     dir: tempfile::TempDir,
@@ -63,6 +64,7 @@ fn chunk(chunk: u64, from: u64, to: u64) -> StagedChunk {
         manifest: None,
         inline: None,
         verdicts: None,
+        about: About::default(),
     }
 }
 

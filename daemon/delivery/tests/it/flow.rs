@@ -15,7 +15,7 @@ use hydrant_sinks::{Delivery, Receipt, Sink, SinkError, SinkErrorKind};
 
 /// Answers by the record's first word.
 #[derive(Debug)]
-struct ByWord;
+pub(crate) struct ByWord;
 
 impl Transform for ByWord {
     fn transform(&mut self, records: &[Input]) -> Result<Vec<Outcome>, TransformError> {
@@ -39,7 +39,7 @@ impl Transform for ByWord {
     }
 }
 
-const BY_KEY: &str = r#"    buffering: { interval: 900 s }
+pub(crate) const BY_KEY: &str = r#"    buffering: { interval: 900 s }
     processing: { plugins: [{ path: PLUGIN }] }
     partitioning: { partitions_max: 2 }
     destination:

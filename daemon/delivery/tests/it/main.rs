@@ -4,6 +4,7 @@
 
 mod chunks;
 mod crash;
+mod explain;
 mod flow;
 mod loss;
 mod requests;

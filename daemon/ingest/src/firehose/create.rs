@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hydrant_config::{DeliveryStream, DeliveryStreamSpec, LogPolicy, StreamName};
+use hydrant_config::{DeliveryStream, DeliveryStreamSpec, HistoryPolicy, LogPolicy, StreamName};
 use serde_json::{Value, json};
 
 use super::destination::{self, Parts, Wanted};
@@ -97,6 +97,7 @@ pub fn delivery_stream_from_request(
         source,
         buffering,
         log: LogPolicy::default(),
+        history: HistoryPolicy::default(),
         processing,
         partitioning,
         format,

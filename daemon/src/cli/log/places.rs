@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use hydrant_disk::{Disk as _, RealDisk};
 use hydrant_ingest::Catalog;
 use hydrant_shardlog::{Dumped, Selection, dump};
@@ -123,6 +124,12 @@ fn is_locked(locks: &str, inode: u64) -> bool {
 
 /// Names of delivery streams by id, as the last state in the catalog has them.
 fn names(catalog: &Path) -> Result<BTreeMap<String, String>, String> {
+    let streams = Catalog::names_in(&last_state(catalog)?).map_err(|error| chain(&error))?;
+    Ok(streams.into_iter().map(|(id, name)| (id.to_string(), name)).collect())
+}
+
+/// Of a catalog that a daemon may have open.
+pub(in crate::cli) fn last_state(catalog: &Path) -> Result<Bytes, String> {
     let mut last = None;
     let mut take = |met| {
         last = match met {
@@ -132,9 +139,7 @@ fn names(catalog: &Path) -> Result<BTreeMap<String, String>, String> {
         ControlFlow::Continue(())
     };
     dump(&RealDisk::new(), catalog, &Selection::default(), &mut take).map_err(|error| chain(&error))?;
-    let Some(last) = last else { return Err("it holds no whole state".to_owned()) };
-    let streams = Catalog::names_in(&last.data).map_err(|error| chain(&error))?;
-    Ok(streams.into_iter().map(|(id, name)| (id.to_string(), name)).collect())
+    last.map(|last| last.data).ok_or_else(|| "it holds no whole state".to_owned())
 }
 
 fn ids(dir: &Path) -> Result<Vec<String>, Failure> {
