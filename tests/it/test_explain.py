@@ -116,7 +116,10 @@ def test_what_is_not_known_is_said_to_be_so(daemon_of, tmp_path):
 def test_a_sequence_number_leads_to_every_delivery_stream_that_reads_it(daemon_of, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     streams = [test_sources.from_yaml(directory, start="trim_horizon") for directory in (one, two)]
-    daemon = daemon_of(streams, streams=[{"name": "clicks", "shards": 2}]).start()
+    daemon = daemon_of(streams)
+    daemon.config["streams"] = [{"name": "clicks", "shards": 2}]
+    daemon.write_config()
+    daemon.start()
     client = test_sources.kinesis(daemon)
     numbers = [
         client.put_record(StreamName="clicks", PartitionKey=f"key-{n}", Data=json.dumps({"n": n}).encode())["SequenceNumber"]
