@@ -1,0 +1,73 @@
+//! Records that say who they are, and the plugin that some of them meet.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use hydrant_disk::sim::Dice;
+use hydrant_plugins::{FailureCode, Input, Outcome, PluginName, Transform, TransformError};
+
+use crate::outside::Outside;
+
+const WORDS: [&str; 10] = ["keep", "keep", "keep", "keep", "keep", "keep", "drop", "fail", "bad", "busy"];
+
+/// `{"n":7,"do":"keep","p":"a","x":"…"}`: its number, what becomes of it, its partition if it has one, and some length.
+pub(crate) fn body(number: u64, dice: &mut Dice) -> Bytes {
+    let at = |dice: &mut Dice, limit: usize| usize::try_from(dice.below(limit as u64)).unwrap();
+    let word = WORDS[at(dice, WORDS.len())];
+    let partition = [r#""p":"a","#, r#""p":"b","#, r#""p":"a/..","#, ""][at(dice, 4)];
+    let length = [0, 10, 10, 40, 40, 300, 300, 1_500, 9_000][at(dice, 9)];
+    let length = at(dice, length + 1);
+    format!(r#"{{"n":{number},"do":"{word}",{partition}"x":"{}"}}"#, ".".repeat(length)).into()
+}
+
+pub(crate) fn number_of(body: &[u8]) -> u64 {
+    let digits = body.strip_prefix(br#"{"n":"#).unwrap_or_else(|| panic!("invented: {}", body.escape_ascii()));
+    let digits: Vec<u8> = digits.iter().copied().take_while(u8::is_ascii_digit).collect();
+    String::from_utf8(digits).unwrap().parse().unwrap()
+}
+
+pub(crate) fn says(body: &[u8], word: &str) -> bool {
+    let text = std::str::from_utf8(body).unwrap();
+    let (_, rest) = text.split_once(r#","do":""#).unwrap();
+    rest.starts_with(word)
+}
+
+/// What the plugin of this version makes of a record.
+pub(crate) fn transformed(body: &[u8], version: u64) -> Bytes {
+    let text = std::str::from_utf8(body).unwrap();
+    let (head, tail) = text.split_once(",\"do\"").unwrap();
+    format!(r#"{head},"v":{version},"do"{tail}"#).into()
+}
+
+/// Drops and fails by the record's word, and more of them with each version.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) version: u64,
+    pub(crate) outside: Arc<Mutex<Outside>>,
+}
+
+impl Transform for Plugin {
+    fn transform(&mut self, records: &[Input]) -> Result<Vec<Outcome>, TransformError> {
+        let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stops = || outside.chance(1, 40);
+        if stops() {
+            let message = "it does not answer today".to_owned();
+            return Err(TransformError { plugin: "sim".to_owned(), message });
+        }
+        let outcomes = records.iter().map(|input| {
+            let number = number_of(&input.data);
+            let another_day = number % 7 == self.version % 7;
+            if says(&input.data, "drop") || another_day {
+                outside.truth.said_drop(number);
+                Outcome::Dropped
+            } else if says(&input.data, "fail") {
+                let plugin = PluginName("urn:hydrant:plugin:sim".into());
+                let code = FailureCode::ProcessingFailedStatus;
+                Outcome::ProcessingFailed { code, message: "it is to fail".to_owned(), plugin }
+            } else {
+                Outcome::Ok { data: transformed(&input.data, self.version), partition_keys: Vec::new() }
+            }
+        });
+        Ok(outcomes.collect())
+    }
+}

@@ -1,0 +1,60 @@
+//! Many worlds, each made and repeated by one number.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::world::World;
+
+/// In an ordinary test run; `HYDRANT_SCENARIOS` says otherwise.
+const SCENARIOS: u64 = 300;
+
+#[test]
+fn delivery_scenarios() {
+    let run = |seed| {
+        let replay = Replay(seed);
+        World::run(seed);
+        drop(replay);
+    };
+    if let Some(seed) = number_of("HYDRANT_SEED") {
+        return run(seed);
+    }
+    let first = number_of("HYDRANT_FIRST_SEED").unwrap_or(0);
+    let end = first + number_of("HYDRANT_SCENARIOS").unwrap_or(SCENARIOS);
+    let next = AtomicU64::new(first);
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, |threads| threads.get()) {
+            scope.spawn(|| {
+                loop {
+                    match next.fetch_add(1, Ordering::Relaxed) {
+                        seed if seed < end => run(seed),
+                        _ => return,
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_seed_gives_the_same_run() {
+    for seed in 0..30 {
+        assert_eq!(World::run(seed), World::run(seed), "seed {seed}");
+    }
+}
+
+fn number_of(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, got `{text}`")))
+}
+
+/// Says how to see a failure again.
+struct Replay(u64);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let test = "cargo test --release --workspace --test simulation delivery_scenarios";
+            eprintln!("to repeat it: HYDRANT_SEED={} {test}", self.0);
+        }
+    }
+}
