@@ -23,7 +23,8 @@ impl DeliveryStream {
             Destination::Objects(store) => [missing_keys(&spec, store), unused_keys(&spec, store)].concat(),
             _ => requests(&spec),
         };
-        let problems: Vec<SpecProblem> = [keys, backup(&spec), expiry(&spec), foreign_log(&spec)].concat();
+        let parts = [keys, backup(&spec), expiry(&spec), foreign_log(&spec), deaggregation(&spec)];
+        let problems: Vec<SpecProblem> = parts.concat();
         if problems.is_empty() { Ok(DeliveryStream(spec)) } else { Err(problems) }
     }
 
@@ -111,6 +112,16 @@ fn foreign_log(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
         "with `from_stream` only `expire_undelivered` has a meaning: the records are in the log of the Kinesis stream";
     let hint = Some("remove the other keys; the Kinesis stream has a retention period of its own".to_owned());
     vec![SpecProblem { path: "log", message: message.to_owned(), hint }]
+}
+
+/// As at AWS.
+fn deaggregation(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
+    if spec.processing.deaggregate.is_none() || spec.partitioning.is_some() {
+        return Vec::new();
+    }
+    let message = "records are taken apart only with dynamic partitioning".to_owned();
+    let hint = Some("add `partitioning` and a partition key to the prefix, or remove `deaggregate`".to_owned());
+    vec![SpecProblem { path: "processing.deaggregate", message, hint }]
 }
 
 fn jq_names(spec: &DeliveryStreamSpec) -> BTreeSet<&str> {

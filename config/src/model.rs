@@ -116,6 +116,8 @@ pub struct DeliveryStreamSpec {
 pub struct StreamSource {
     pub name: String,
     pub start: SourceStart,
+    /// Whether records that the Kinesis Producer Library has put together are taken apart.
+    pub deaggregate: bool,
 }
 
 /// Where a new delivery stream begins. It is looked at once.
@@ -205,10 +207,33 @@ pub enum LogCompression {
 
 #[derive(Clone, Debug, Default)]
 pub struct Processing {
+    /// How records that hold several are taken apart; `None`: they are not.
+    pub deaggregate: Option<SubRecords>,
     /// In order; the second sees what the first answered.
     pub plugins: Vec<Plugin>,
     /// A newline after each record of a line format.
     pub append_delimiter: bool,
+}
+
+/// What stands in a record that holds several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubRecords {
+    /// JSON objects, one behind the other.
+    Json,
+    /// Whatever is between delimiters.
+    Delimited { delimiter: Vec<u8> },
+}
+
+impl SubRecords {
+    /// Of a delimiter, in bytes.
+    pub const DELIMITER_BYTES_MAX: usize = 1024;
+
+    /// `None` unless the delimiter has 1 to 1,024 bytes.
+    #[must_use]
+    pub fn delimited(delimiter: Vec<u8>) -> Option<SubRecords> {
+        let fits = (1..=SubRecords::DELIMITER_BYTES_MAX).contains(&delimiter.len());
+        fits.then_some(SubRecords::Delimited { delimiter })
+    }
 }
 
 /// One WASM plugin and its limits.

@@ -107,8 +107,11 @@ async fn metrics(State(seen): State<Seen>) -> String {
     let _ = writeln!(text, "hydrant_reserve_held {}", u64::from(seen.engine.store.reserve().held()));
     let streams = seen.engine.status();
     type Read = fn(&Status) -> u64;
-    let of_stream: [(&str, &str, &str, Read); 12] = [
+    let of_stream: [(&str, &str, &str, Read); 13] = [
         ("hydrant_stored_records", "gauge", "Records stored since the delivery stream began.", |s| s.accounting.stored),
+        ("hydrant_split_off_records", "gauge", "Units beyond one a record, of records taken apart.", |s| {
+            s.accounting.split_off
+        }),
         ("hydrant_delivered_records", "gauge", "Records in objects at the destination.", |s| s.accounting.delivered),
         ("hydrant_failed_records", "gauge", "Records in the error output.", |s| s.accounting.failed),
         ("hydrant_dropped_records", "gauge", "Records that a plugin dropped.", |s| s.accounting.dropped),

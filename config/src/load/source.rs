@@ -16,7 +16,8 @@ pub(super) fn source(fields: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Opt
         if StreamSource::allows_name(text) { Ok(text.to_owned()) } else { Err(String::new()) }
     });
     let start = section.parsed_or_default(reader, "start", start);
-    Some(Some(StreamSource { name: name?, start }))
+    let deaggregate = section.boolean(reader, "deaggregate").unwrap_or(true);
+    Some(Some(StreamSource { name: name?, start, deaggregate }))
 }
 
 fn start(text: &str) -> Result<SourceStart, String> {

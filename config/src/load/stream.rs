@@ -6,7 +6,7 @@ use crate::JqKeys;
 use crate::destination::{Destination, S3Connection, SplunkEndpoint};
 use crate::model::{
     AccountId, Buffering, DeliveryStream, DeliveryStreamSpec, Format, HistoryPolicy, LineCompression, LogCompression,
-    LogPolicy, Parquet, ParquetCompression, Partitioning, Plugin, Processing, SpecProblem, StreamName,
+    LogPolicy, Parquet, ParquetCompression, Partitioning, Plugin, Processing, SpecProblem, StreamName, SubRecords,
 };
 use crate::raw::{Fields, Reader, Value};
 
@@ -140,6 +140,7 @@ fn processing(
     destination: Option<&Destination>,
 ) -> Option<Processing> {
     let section = fields.section_or_empty(reader, "processing");
+    let deaggregate = deaggregate(&section, reader);
     let items = section.items(reader, "plugins");
     let plugins: Vec<Option<Plugin>> = items
         .iter()
@@ -159,7 +160,19 @@ fn processing(
         Some(Destination::Splunk(splunk)) => splunk.endpoint_type == SplunkEndpoint::Raw,
         Some(Destination::HttpEndpoint(_) | Destination::OpenSearch(_)) => false,
     };
-    Some(Processing { plugins, append_delimiter: delimiter.unwrap_or(in_lines) })
+    Some(Processing { deaggregate: deaggregate?, plugins, append_delimiter: delimiter.unwrap_or(in_lines) })
+}
+
+/// Outer `None`: wrong. Inner `None`: absent.
+fn deaggregate(processing: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Option<SubRecords>> {
+    let Some((kind, section)) = processing.choice(reader, "deaggregate") else {
+        return processing.place_of("deaggregate").is_none().then_some(None);
+    };
+    if kind == "json" {
+        return Some(Some(SubRecords::Json));
+    }
+    let delimited = |text: &str| SubRecords::delimited(text.as_bytes().to_vec()).ok_or_else(String::new);
+    section.parsed(reader, "delimiter", delimited).map(Some)
 }
 
 /// Outer `None`: wrong. Inner `None`: absent.

@@ -1,5 +1,5 @@
-//! Where every unit went. Invariant, at any moment: `stored = delivered + error output + dropped by a plugin + lost and given up +
-//! expired + discarded by an operator + backlog`.
+//! Where every unit went. Invariant, at any moment: `stored + split off = delivered + error output + dropped by a plugin + lost and
+//! given up + expired + discarded by an operator + backlog`.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +22,13 @@ pub struct Counts {
     /// Of chunks that an operator gave up with `hydrant chunk discard`.
     #[serde(default)]
     pub discarded: u64,
+    /// No verdict: units beyond the one that every record is, where records were taken apart.
+    #[serde(default)]
+    pub split_off: u64,
 }
 
 impl Counts {
+    /// Verdicts: one for each record and one for each unit that was split off.
     #[must_use]
     pub fn total(self) -> u64 {
         self.delivered + self.failed + self.dropped + self.lost + self.expired + self.discarded
@@ -37,6 +41,7 @@ impl Counts {
         self.lost += other.lost;
         self.expired += other.expired;
         self.discarded += other.discarded;
+        self.split_off += other.split_off;
     }
 }
 
@@ -45,6 +50,8 @@ impl Counts {
 pub struct Accounting {
     /// Records that were durable in the log since this delivery stream began.
     pub stored: u64,
+    /// Units beyond one a record, of records that were taken apart and are settled.
+    pub split_off: u64,
     pub delivered: u64,
     pub failed: u64,
     pub dropped: u64,
@@ -60,6 +67,7 @@ impl Accounting {
         let last = last.max(cursor);
         Accounting {
             stored: last,
+            split_off: settled.split_off,
             delivered: settled.delivered,
             failed: settled.failed,
             dropped: settled.dropped,
@@ -74,6 +82,6 @@ impl Accounting {
     #[must_use]
     pub fn holds(&self) -> bool {
         let settled = self.delivered + self.failed + self.dropped + self.lost + self.expired + self.discarded;
-        self.stored == settled + self.backlog
+        self.stored + self.split_off == settled + self.backlog
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Build {
     pub(crate) objects: Vec<StagedObject>,
     pub(crate) counts: Counts,
     rows_left: usize,
+    /// As [`Manifest::deaggregated`].
+    pub(crate) deaggregated: bool,
 }
 
 /// Where an object goes and what it is called there.
@@ -84,7 +86,7 @@ impl Text {
 
 impl Build {
     pub(crate) fn new(id: ChunkId, out: Packed, counts: Counts) -> Build {
-        Build { id, out, objects: Vec::new(), counts, rows_left: ROWS_BYTES_MAX }
+        Build { id, out, objects: Vec::new(), counts, rows_left: ROWS_BYTES_MAX, deaggregated: false }
     }
 
     /// Where its requests stand.
@@ -186,7 +188,8 @@ impl Build {
     /// Puts the manifest behind the objects.
     pub(crate) fn manifest(&mut self, from: u64, to: u64) -> Result<ManifestAt, StageError> {
         let objects = std::mem::take(&mut self.objects);
-        let manifest = Manifest { chunk: self.id.chunk, from, to, epoch: Some(self.id.epoch.0), objects };
+        let (chunk, epoch, deaggregated) = (self.id.chunk, Some(self.id.epoch.0), self.deaggregated);
+        let manifest = Manifest { chunk, from, to, epoch, deaggregated, objects };
         let (bytes, sha256) = manifest.encode();
         let at = ManifestAt { offset: self.out.position(), length: bytes.len() as u64, sha256 };
         self.out.write_all(&bytes)?;

@@ -1,6 +1,7 @@
 //! Hops 4 to 6: the next records of the tail, through the plugins, into the spool by their objects' groups.
 //!
-//! Invariant: a chunk is a contiguous range of LSNs, and every one of them is in exactly one group or counted as dropped, lost or expired.
+//! Invariant: a chunk is a contiguous range of LSNs, and every unit of every one of them is in exactly one group or counted as
+//! dropped, lost or expired.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,15 +11,18 @@ use std::time::Duration;
 use hydrant_config::{BackupRecords, DeliveryStreamSpec, Partition};
 use hydrant_disk::Disk;
 use hydrant_plugins::{Input, Outcome, Transform, TransformError};
-use hydrant_record::{Batch, Epoch, Lsn, Timestamp, Unit};
+use hydrant_record::{Batch, Epoch, Lsn, Record, Timestamp, Unit};
 use hydrant_shardlog::{Clock, ReadError, Tail};
 
 use crate::accounting::Counts;
 use crate::group::{Failure, Group, Partitioner};
+use crate::split::Splitter;
 use crate::spool::Spool;
 
 /// One call of the plugins sees about this much, as one call of Lambda would.
 const BATCH_BYTES: usize = 1 << 20;
+/// Where records are taken apart, it sees at most about so many of the parts.
+const BATCH_UNITS: usize = 10_000;
 
 /// A chunk before it is encoded.
 #[derive(Debug)]
@@ -95,6 +99,7 @@ pub(crate) struct Gatherer {
     spool_path: PathBuf,
     tail: Tail,
     transform: Option<Box<dyn Transform>>,
+    splitter: Splitter,
     partitioner: Partitioner,
     backs_up_all: bool,
     /// Of a chunk at most.
@@ -112,7 +117,7 @@ impl Gatherer {
         (spool_path, chunk_bytes): (PathBuf, u64),
         source: (Tail, Option<Box<dyn Transform>>),
     ) -> Gatherer {
-        let partitioner = Partitioner::new(&stream);
+        let (splitter, partitioner) = (Splitter::new(&stream), Partitioner::new(&stream));
         let (tail, transform) = source;
         let backs_up_all = stream.backup.as_ref().is_some_and(|backup| backup.records == BackupRecords::All);
         Gatherer {
@@ -122,6 +127,7 @@ impl Gatherer {
             spool_path,
             tail,
             transform,
+            splitter,
             partitioner,
             backs_up_all,
             chunk_bytes,
@@ -227,30 +233,43 @@ impl Gatherer {
     }
 
     fn take(&mut self, chunk: &mut Gathered, batch: Batch) -> Result<(), GatherError> {
-        let inputs: Vec<Input> = batch
-            .into_records()
-            .into_iter()
-            .map(|record| Input {
-                unit: Unit { lsn: record.lsn, sub: 0 },
-                arrived_at: record.arrived_at,
-                source: None,
-                data: record.data,
-            })
-            .collect();
-        if self.backs_up_all {
-            for input in &inputs {
-                chunk.source_bytes += input.data.len() as u64;
-                chunk.spool.push(Group::Source, input.unit, input.arrived_at, &input.data)?;
+        let mut units = Vec::new();
+        for record in batch.into_records() {
+            if self.backs_up_all {
+                self.back_up(chunk, &record)?;
+            }
+            let (lsn, arrived_at) = (record.lsn, record.arrived_at);
+            let parts = self.splitter.split(&record.data).unwrap_or_else(|| vec![record.data]);
+            chunk.counts.split_off += parts.len() as u64 - 1;
+            let subs = (0..).zip(parts);
+            units.extend(subs.map(|(sub, data)| Input { unit: Unit { lsn, sub }, arrived_at, source: None, data }));
+            if units.len() >= BATCH_UNITS {
+                self.take_units(chunk, &units)?;
+                units.clear();
             }
         }
+        if units.is_empty() { Ok(()) } else { self.take_units(chunk, &units) }
+    }
+
+    /// Spools the record as it was put; of an aggregated one, each of its user's records.
+    fn back_up(&self, chunk: &mut Gathered, record: &Record) -> Result<(), GatherError> {
+        let parts = self.splitter.user_records(&record.data).unwrap_or_else(|| vec![record.data.clone()]);
+        for (sub, data) in (0..).zip(parts) {
+            chunk.source_bytes += data.len() as u64;
+            chunk.spool.push(Group::Source, Unit { lsn: record.lsn, sub }, record.arrived_at, &data)?;
+        }
+        Ok(())
+    }
+
+    fn take_units(&mut self, chunk: &mut Gathered, inputs: &[Input]) -> Result<(), GatherError> {
         let Some(transform) = &mut self.transform else {
-            for input in &inputs {
+            for input in inputs {
                 let placed = self.partitioner.place(&input.data, &[]);
                 self.settle(chunk, input, placed.map(|partition| (partition, input.data.as_ref())))?;
             }
             return Ok(());
         };
-        let outcomes = transform.transform(&inputs)?;
+        let outcomes = transform.transform(inputs)?;
         assert_eq!(outcomes.len(), inputs.len(), "a transform answers for every record");
         for (input, outcome) in inputs.iter().zip(outcomes) {
             match outcome {

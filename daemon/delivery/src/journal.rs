@@ -112,13 +112,16 @@ impl State {
     /// Whether what was decided adds up: chunks tile from the origin on, and every record in them has one verdict.
     pub(crate) fn adds_up(&self) -> Result<(), String> {
         let settled = self.settled.total();
-        if settled != self.settled_records() {
-            return Err(format!("{} records are settled, and their verdicts are {settled}", self.settled_records()));
+        if settled != self.settled_records() + self.settled.split_off {
+            let (records, more) = (self.settled_records(), self.settled.split_off);
+            return Err(format!(
+                "{records} records are settled, {more} were split off them, and their verdicts are {settled}"
+            ));
         }
         let mut through = self.cursor;
         for chunk in self.open.values() {
             let verdicts = chunk.counts.total();
-            if chunk.from != through + 1 || chunk.counts.total() != chunk.to - through {
+            if chunk.from != through + 1 || verdicts != chunk.to - through + chunk.counts.split_off {
                 let StagedChunk { chunk, from, to, .. } = chunk;
                 return Err(format!("chunk {chunk} has {verdicts} verdicts on {from} to {to}, behind {through}"));
             }
@@ -152,7 +155,7 @@ impl State {
         if chunk.chunk != self.next_chunk || chunk.from != from || chunk.to < chunk.from {
             return Err("a staged chunk does not begin where the one before ended");
         }
-        if chunk.counts.total() != chunk.to - chunk.from + 1 {
+        if chunk.counts.total() != chunk.to - chunk.from + 1 + chunk.counts.split_off {
             return Err("the verdicts of a chunk do not add up to its records");
         }
         self.next_chunk += 1;

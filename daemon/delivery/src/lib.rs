@@ -28,6 +28,7 @@ mod retention;
 mod retry;
 mod rows;
 mod send;
+mod split;
 mod spool;
 mod stage;
 mod units;

@@ -17,6 +17,9 @@ pub(crate) struct Manifest {
     /// Of the chunk's first record; names are derived from it.
     #[serde(default)]
     pub(crate) epoch: Option<u64>,
+    /// Whether aggregated records were taken apart; whoever looks for a unit's record later must do the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) deaggregated: bool,
     pub(crate) objects: Vec<StagedObject>,
 }
 

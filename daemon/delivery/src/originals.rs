@@ -12,6 +12,7 @@ use hydrant_record::{Lsn, Timestamp, Unit};
 use hydrant_shardlog::{Clock, ReadError, ShardLog};
 
 use crate::group::{Document, Failure, Group};
+use crate::split::Splitter;
 use crate::spool::{Spool, SpoolReader};
 use crate::stage::StageError;
 
@@ -27,12 +28,18 @@ pub(crate) struct Rejects {
     /// Units whose originals the log's policy let go of; they have no line. `None`: that is an error.
     expired: Option<u64>,
     documents: Option<(Documents, RequestIdentity)>,
+    splitter: Splitter,
 }
 
 impl Rejects {
     /// For refusals that come so late that the log may have let go of the originals by then, as `log.expire_undelivered` says.
     pub(crate) fn expirable(expirable: bool) -> Rejects {
         Rejects { expired: expirable.then_some(0), ..Rejects::default() }
+    }
+
+    /// As the units were made.
+    pub(crate) fn split_by(self, splitter: Splitter) -> Rejects {
+        Rejects { splitter, ..self }
     }
 
     /// Of requests: their error lines name the documents that the records were to be.
@@ -111,9 +118,14 @@ impl Rejects {
                 read => read?.ok_or_else(|| gone(first))?,
             };
             for record in batch.records() {
+                if units.peek().is_none_or(|(unit, _)| unit.lsn != record.lsn) {
+                    continue;
+                }
+                let parts = self.splitter.split(&record.data).unwrap_or_default();
                 while let Some((unit, failure)) = units.next_if(|(unit, _)| unit.lsn == record.lsn) {
                     let arrived_at = record.arrived_at;
-                    let original = Input { unit, arrived_at, source: None, data: record.data.clone() };
+                    let data = parts.get(unit.sub as usize).unwrap_or(&record.data).clone();
+                    let original = Input { unit, arrived_at, source: None, data };
                     let line = failure.line_of(&original, clock.now(), &self.document(unit, arrived_at));
                     spool.push(Group::Errors(failure.kind), unit, arrived_at, &line)?;
                 }

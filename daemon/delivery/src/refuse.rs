@@ -20,6 +20,7 @@ use crate::name::ChunkId;
 use crate::originals::Rejects;
 use crate::packed::Packed;
 use crate::retry::Refused;
+use crate::split::Splitter;
 use crate::spool::Spool;
 use crate::stage::StageError;
 use crate::units::Units;
@@ -51,11 +52,11 @@ pub(crate) fn verdicts_path(dir: &Path, chunk: u64) -> PathBuf {
 }
 
 impl Refuser {
-    /// Durable on return, and the chunk as it is now. Blocks on CPU and disk. Unless the journal failed, it can be called again.
+    /// `deaggregated` as in the manifest of the requests. Durable on return, and the chunk as it is now. Blocks on CPU and disk. Unless the journal failed, it can be called again.
     pub(crate) fn stage(
         &self,
         chunk: &StagedChunk,
-        epoch: Epoch,
+        (epoch, deaggregated): (Epoch, bool),
         requests: &[RefusedRequest],
     ) -> Result<StagedChunk, StageError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +66,8 @@ impl Refuser {
         let id = ChunkId { delivery_stream: self.stream_id, epoch, chunk: chunk.chunk };
         let mut build = Build::new(id, out, Counts::default());
         let identity = build.identity(self.log.id(), 0, self.clock.now());
-        let rejects = Rejects::expirable(self.stream.log.expire_undelivered).of_requests(&self.stream, identity);
+        let rejects = Rejects::expirable(self.stream.log.expire_undelivered);
+        let rejects = rejects.split_by(Splitter::of_aggregates(deaggregated)).of_requests(&self.stream, identity);
         let (refused, expired) = self.lines(rejects, requests, &mut spool)?;
         let written = ErrorOutput::new(Arc::clone(&self.stream)).push(&mut build, &spool)?;
         assert_eq!(written, refused, "every refused record has exactly one error line");

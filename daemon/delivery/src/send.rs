@@ -192,7 +192,7 @@ impl Sender {
         let (requests, objects): (Vec<_>, Vec<_>) =
             manifest.objects.into_iter().partition(|object| object.items.is_some());
         let objects = self.send_all(Arc::clone(&file), objects, number);
-        let requests = self.send_requests(chunk, file, requests, manifest.epoch);
+        let requests = self.send_requests(chunk, file, requests, (manifest.epoch, manifest.deaggregated));
         let (Some(objects), Some((chunk, mut sent))) = tokio::try_join!(objects, requests)? else { return Ok(None) };
         sent.add(objects);
         Ok(Some((chunk, sent, slot)))
@@ -204,7 +204,7 @@ impl Sender {
         chunk: StagedChunk,
         file: Arc<dyn DiskFile>,
         requests: Vec<StagedObject>,
-        epoch: Option<u64>,
+        (epoch, deaggregated): (Option<u64>, bool),
     ) -> Result<Option<(StagedChunk, Sent)>, SendError> {
         let (mut chunk, mut sent) = (chunk, Sent::default());
         if let Some(verdicts) = &chunk.verdicts {
@@ -217,7 +217,9 @@ impl Sender {
             let refused = std::mem::take(&mut sent.refused);
             if !refused.is_empty() {
                 let epoch = epoch.map_or_else(|| self.log.epoch(), Epoch);
-                let Some(judged) = self.stage_verdicts(chunk, epoch, refused).await? else { return Ok(None) };
+                let Some(judged) = self.stage_verdicts(chunk, (epoch, deaggregated), refused).await? else {
+                    return Ok(None);
+                };
                 chunk = judged;
             }
         }
@@ -233,13 +235,13 @@ impl Sender {
     async fn stage_verdicts(
         &self,
         chunk: StagedChunk,
-        epoch: Epoch,
+        made: (Epoch, bool),
         refused: Vec<RefusedRequest>,
     ) -> Result<Option<StagedChunk>, SendError> {
         let refused = Arc::new(refused);
         loop {
             let (refuser, refused, chunk) = (Arc::clone(&self.refuser), Arc::clone(&refused), chunk.clone());
-            match self.cpu.block(move || refuser.stage(&chunk, epoch, &refused)).await {
+            match self.cpu.block(move || refuser.stage(&chunk, made, &refused)).await {
                 Ok(chunk) => {
                     self.stalled.recovered();
                     return Ok(Some(chunk));
@@ -390,6 +392,7 @@ impl Sender {
             lost = counts.lost,
             expired = counts.expired,
             discarded = counts.discarded,
+            split_off = counts.split_off,
             "chunk done"
         );
     }

@@ -21,6 +21,7 @@ use crate::manifest::Route;
 use crate::name::ChunkId;
 use crate::originals::Rejects;
 use crate::packed::Packed;
+use crate::split::Splitter;
 use crate::spool::SpoolReader;
 
 /// Before STAGED is durable nothing is decided: the chunk is thrown away and gathered again.
@@ -69,6 +70,7 @@ pub(crate) struct Stager {
     /// Of records as they were put.
     sources: Box<dyn Encoder>,
     errors: ErrorOutput,
+    splitter: Splitter,
 }
 
 enum Output {
@@ -105,7 +107,8 @@ impl Stager {
         let compression = stream.backup.as_ref().map_or(line_compression(&stream), |backup| backup.compression);
         let sources = encoder(&Format::Lines { compression }, delimiter);
         let errors = ErrorOutput::new(Arc::clone(&stream));
-        Stager { stream, stream_id, disk, clock, log, journal, staged_dir, output, sources, errors }
+        let splitter = Splitter::new(&stream);
+        Stager { splitter, stream, stream_id, disk, clock, log, journal, staged_dir, output, sources, errors }
     }
 
     /// Blocks on CPU and disk.
@@ -117,9 +120,10 @@ impl Stager {
         let epoch = gathered.epoch.unwrap_or_else(|| self.log.epoch());
         let id = ChunkId { delivery_stream: self.stream_id, epoch, chunk };
         let mut build = Build::new(id, out, gathered.counts);
+        build.deaggregated = self.splitter.takes_aggregates_apart();
         gathered.spool.flush()?;
         let identity = build.identity(self.log.id(), 0, self.clock.now());
-        let mut rejects = Rejects::default().of_requests(&self.stream, identity);
+        let mut rejects = Rejects::default().split_by(self.splitter.clone()).of_requests(&self.stream, identity);
         match self.output {
             Output::Objects(_) => self.objects(&mut build, &mut rejects, &mut gathered)?,
             Output::Requests(_) => self.requests(&mut build, &mut rejects, &mut gathered)?,
@@ -247,7 +251,8 @@ impl Stager {
                 redirected: None,
             },
         };
-        assert_eq!(staged.counts.total(), to - from + 1, "every record of a chunk has exactly one verdict");
+        let units = to - from + 1 + staged.counts.split_off;
+        assert_eq!(staged.counts.total(), units, "every unit of a chunk has exactly one verdict");
         if build.objects.is_empty() {
             build.out.discard()?;
             return Ok(staged);

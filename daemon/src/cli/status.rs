@@ -17,8 +17,8 @@ pub(crate) struct ShowStatus {
     json: bool,
 }
 
-const NUMBERS: [&str; 9] =
-    ["stored", "delivered", "failed", "dropped", "lost", "expired", "discarded", "backlog", "objects"];
+const NUMBERS: [&str; 10] =
+    ["stored", "split_off", "delivered", "failed", "dropped", "lost", "expired", "discarded", "backlog", "objects"];
 
 impl ShowStatus {
     pub(crate) async fn execute(self) -> Result<(), Failure> {
@@ -49,7 +49,7 @@ impl ShowStatus {
 fn table(streams: &[Value]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(std::iter::once("delivery stream").chain(NUMBERS));
+    table.set_header(std::iter::once("delivery stream".to_owned()).chain(NUMBERS.map(|name| name.replace('_', " "))));
     for stream in streams {
         let numbers = NUMBERS.iter().map(|name| text_of(&stream[*name]));
         table.add_row(std::iter::once(text_of(&stream["name"])).chain(numbers));

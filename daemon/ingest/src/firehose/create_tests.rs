@@ -216,7 +216,10 @@ fn a_source_is_a_kinesis_stream_of_the_same_account_and_region() {
     };
     let here = of_kind("KinesisStreamAsSource", stream("eu-west-1", "123456789012"));
     let made = delivery_stream_from_request(&here, ("eu-west-1", 1), &mappings()).unwrap();
-    assert_eq!(made.source, Some(StreamSource { name: "clicks".to_owned(), start: SourceStart::Latest }));
+    assert_eq!(
+        made.source,
+        Some(StreamSource { name: "clicks".to_owned(), start: SourceStart::Latest, deaggregate: true })
+    );
     let argument = |request: &Value, text: &str| refused(request, "InvalidArgumentException", text);
     argument(&of_kind("KinesisStreamAsSource", stream("eu-west-2", "123456789012")), "must belong to the account");
     argument(&of_kind("KinesisStreamAsSource", stream("eu-west-1", "210987654321")), "must belong to the account");

@@ -37,6 +37,7 @@ pub(super) fn parts(s3: &S3Destination<'_>, mappings: &Mappings) -> Result<Parts
     Ok(Parts {
         buffering,
         processing: Processing {
+            deaggregate: steps.deaggregate,
             plugins: steps.plugin.into_iter().collect(),
             append_delimiter: steps.append_delimiter,
         },
@@ -145,6 +146,9 @@ fn naming(s3: &S3Destination<'_>, steps: &Steps<'_>) -> Result<Naming, ApiError>
         (false, true) => Some(
             "Dynamic Partitioning Namespaces can only be part of a prefix expression when Dynamic Partitioning is enabled.",
         ),
+        (false, false) if steps.deaggregate.is_some() => {
+            Some("RecordDeAggregation processor can only be present when Dynamic Partitioning is enabled.")
+        }
         (false, false) if steps.query.is_some() => {
             Some("MetadataExtraction processor can only be present when Dynamic Partitioning is enabled.")
         }

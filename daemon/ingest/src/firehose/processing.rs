@@ -1,6 +1,6 @@
 //! `ProcessingConfiguration`: its shape, and the processors that there are here.
 
-use hydrant_config::Plugin;
+use hydrant_config::{Plugin, SubRecords};
 
 use super::{Mappings, s3, unsupported};
 use crate::ApiError;
@@ -46,6 +46,7 @@ struct Processor<'a> {
 /// What the processors mean here.
 #[derive(Debug, Default)]
 pub(super) struct Steps<'a> {
+    pub(super) deaggregate: Option<SubRecords>,
     pub(super) plugin: Option<Plugin>,
     /// The jq text that gives partition keys.
     pub(super) query: Option<&'a str>,
@@ -81,6 +82,7 @@ impl<'a> Processing<'a> {
                 return Err(ApiError::invalid_argument(format!("Only one processor of type {kind} is allowed.")));
             }
             match kind {
+                "RecordDeAggregation" => steps.deaggregate = Some(processor.sub_records()?),
                 "Lambda" => steps.plugin = Some(processor.plugin(mappings)?),
                 "MetadataExtraction" => steps.query = Some(processor.query()?),
                 "AppendDelimiterToRecord" => {
@@ -114,6 +116,25 @@ impl<'a> Processor<'a> {
                 let text = format!("The parameter {name} is not allowed for a processor of type {}.", self.kind);
                 Err(ApiError::invalid_argument(text))
             }
+        }
+    }
+
+    fn sub_records(&self) -> Result<SubRecords, ApiError> {
+        match self.needs("SubRecordType")? {
+            "JSON" => {
+                self.only(&["SubRecordType"])?;
+                Ok(SubRecords::Json)
+            }
+            "DELIMITED" => {
+                self.only(&["SubRecordType", "Delimiter"])?;
+                let text = self.needs("Delimiter")?;
+                let delimiter = base64_simd::STANDARD.decode_to_vec(text).ok().and_then(SubRecords::delimited);
+                delimiter.ok_or_else(|| {
+                    let most = SubRecords::DELIMITER_BYTES_MAX;
+                    ApiError::invalid_argument(format!("Delimiter must be 1 to {most} bytes in base64, got {text}."))
+                })
+            }
+            other => Err(ApiError::invalid_argument(format!("SubRecordType must be JSON or DELIMITED, got {other}."))),
         }
     }
 

@@ -66,8 +66,8 @@ impl<'a> Source<'a> {
                         mappings.account.as_str()
                     )));
                 }
-                // As at AWS; in YAML there is a choice.
-                Ok(Some(StreamSource { name: name.to_owned(), start: SourceStart::Latest }))
+                // Both as at AWS; in YAML there is a choice.
+                Ok(Some(StreamSource { name: name.to_owned(), start: SourceStart::Latest, deaggregate: true }))
             }
             ("KinesisStreamAsSource", None) => Err(ApiError::invalid_argument(format!(
                 "{KINESIS} must be given for the delivery stream type KinesisStreamAsSource."
