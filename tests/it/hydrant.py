@@ -23,7 +23,7 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 LONG = os.environ.get("HYDRANT_LONG") == "1"
 
-# Every place where a unit may be; `stored` is their sum at any moment.
+# Every place where a unit may be; `stored` and `split_off` are their sum at any moment.
 PLACES = ("delivered", "failed", "dropped", "lost", "expired", "discarded", "backlog")
 
 
@@ -166,9 +166,11 @@ class Daemon:
         assert len(found) == 1, f"`{stream}` {len(found)} times in {body!r}"
         counters = found[0]
         parts = {place: counters.get(place, 0) for place in PLACES}
-        assert counters["stored"] == sum(parts.values()), f"stored is not the sum: {counters}"
+        units = counters["stored"] + counters["split_off"]
+        assert units == sum(parts.values()), f"stored and split off are not the sum: {counters}"
         assert not counters["accounting_mismatch"], self.log_tail()
-        return {"stored": counters["stored"], **parts}
+        split_off = {"split_off": counters["split_off"]} if counters["split_off"] else {}
+        return {"stored": counters["stored"], **split_off, **parts}
 
     def wait_drained(self, stream, seconds=120):
         """Until nothing is left to deliver; returns the counters."""

@@ -103,6 +103,7 @@ delivery_streams:
           cpu_per_batch: 10 s
           on_error: fail_record
       append_delimiter: false
+      deaggregate: { delimited: { delimiter: "||" } }
     partitioning:
       jq: { customer: .customer_id }
       partitions_max: 50000
@@ -128,7 +129,7 @@ delivery_streams:
         tags: { team: web, "a b": "" }
         create_bucket: true
   - name: two
-    from_stream: { name: clicks, start: trim_horizon }
+    from_stream: { name: clicks, start: trim_horizon, deaggregate: false }
     format:
       parquet:
         columns: { ts: timestamp, price: "decimal(10,2)" }
@@ -188,6 +189,10 @@ delivery_streams:
         retry: 7200 s
         ca: ca.pem
     backup: { records: failed, file: { directory: /backup } }
+  - name: six
+    processing: { deaggregate: { json: {} } }
+    partitioning: { jq: { team: .team } }
+    destination: { file: { directory: /lake, prefix: "!{partitionKeyFromQuery:team}/", error_output_prefix: bad/ } }
 "#;
 
 fn objects(stream: &crate::DeliveryStream) -> &ObjectStore {

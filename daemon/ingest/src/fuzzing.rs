@@ -1,8 +1,8 @@
-//! What the fuzz targets call: hostile bytes into every decoder that reads before the signature is known to be good. Each must
-//! return, and the ways to read the same bytes must agree.
+//! What the fuzz targets call: hostile bytes into every decoder that reads before the signature is known to be good, and into the
+//! one of what producers have put together. Each must return, and the ways to read the same bytes must agree.
 
 use http::{HeaderValue, Request};
-use hydrant_record::Timestamp;
+use hydrant_record::{HashKey, Timestamp, USER_RECORDS_MAX, user_records};
 use serde::de::IgnoredAny;
 
 use crate::wire::Wire;
@@ -62,6 +62,19 @@ pub fn authorization(bytes: &[u8]) {
     assert!(keys.verify(&head, b"{}", "firehose", noon).is_err(), "nobody guesses a signature");
 }
 
+/// The protobuf message of an aggregated record, whose magic number and digest are put around it here: nobody guesses an MD5.
+pub fn aggregated(message: &[u8]) {
+    assert!(user_records(message).is_none_or(|records| !records.is_empty()));
+    // The hash of a partition key is an MD5, too.
+    let digest = HashKey::of_partition_key(message).0.to_be_bytes();
+    let record = [&[0xf3, 0x89, 0x9a, 0xc2], message, &digest[..]].concat();
+    let Some(users) = user_records(&record) else { return };
+    assert!((1..=USER_RECORDS_MAX).contains(&users.len()));
+    let bytes: usize = users.iter().map(|user| user.data.len()).sum();
+    assert!(bytes + users.len() * 6 <= message.len(), "each byte belongs to one record, and each record has a frame");
+    assert!(users.iter().all(|user| record.as_ptr_range().contains(&user.data.as_ptr())), "nothing is copied");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +83,9 @@ mod tests {
     #[test]
     fn the_corpus_is_read() {
         let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-        for (name, target) in [("json", json as fn(&[u8])), ("cbor", cbor), ("authorization", authorization)] {
+        for (name, target) in
+            [("json", json as fn(&[u8])), ("cbor", cbor), ("authorization", authorization), ("aggregated", aggregated)]
+        {
             let files: Vec<_> = std::fs::read_dir(corpus.join(name)).unwrap().collect();
             assert!(!files.is_empty(), "{name}");
             for file in files {

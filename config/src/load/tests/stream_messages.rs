@@ -295,3 +295,13 @@ fn a_source_says_what_it_may_be() {
     1 problem; nothing was started
     ");
 }
+
+#[test]
+fn records_are_taken_apart_as_one_says_and_only_into_partitions() {
+    let lake = "    destination: { file: { directory: x } }";
+    let of = |rest: &str| stream_problems(&format!("    processing: {{ deaggregate: {rest} }}\n{lake}"));
+    insta::assert_snapshot!(of("{ json: {} }"), @"");
+    insta::assert_snapshot!(of("json"), @"");
+    insta::assert_snapshot!(of("{ delimited: {} }"), @"");
+    insta::assert_snapshot!(of("{ delimited: { delimiter: '' } }"), @"");
+}

@@ -66,10 +66,23 @@ fn a_delivery_stream_may_read_a_kinesis_stream() {
         loaded(&yaml).config.delivery_streams[0].source.clone().unwrap()
     };
     let clicks = source("{ name: clicks }");
-    assert_eq!((clicks.name.as_str(), clicks.start), ("clicks", SourceStart::Latest));
+    assert_eq!((clicks.name.as_str(), clicks.start, clicks.deaggregate), ("clicks", SourceStart::Latest, true));
+    assert!(!source("{ name: clicks, deaggregate: false }").deaggregate);
     assert_eq!(source("{ name: clicks, start: trim_horizon }").start, SourceStart::TrimHorizon);
     let at = SourceStart::At(Timestamp::from_millis(1_700_000_000_500));
     assert_eq!(source("{ name: c, start: 2023-11-14T23:13:20.5+01:00 }").start, at);
+}
+
+#[test]
+fn records_may_be_taken_apart() {
+    let (_dir, everything) = {
+        let dir = tempfile::tempdir().unwrap();
+        let loaded = super::everything(dir.path()).0.unwrap_or_else(|problems| panic!("{problems}"));
+        (dir, loaded.config.delivery_streams)
+    };
+    let of = |at: usize| everything[at].processing.deaggregate.clone();
+    assert_eq!((of(0), of(1)), (crate::SubRecords::delimited(b"||".to_vec()), None));
+    assert_eq!(of(everything.len() - 1), Some(crate::SubRecords::Json));
 }
 
 #[test]

@@ -107,6 +107,26 @@ fn chunks_that_do_not_tile_are_refused_and_change_nothing() {
 }
 
 #[test]
+fn records_that_were_taken_apart_have_more_verdicts_than_there_are_of_them() {
+    let place = Place::new();
+    let journal = place.open(1).unwrap();
+    let split = |delivered, split_off| StagedChunk {
+        counts: Counts { delivered, split_off, ..Counts::default() },
+        ..chunk(1, 1, 4)
+    };
+    for (delivered, split_off) in [(7, 0), (4, 3), (7, 4)] {
+        assert!(journal.staged(split(delivered, split_off)).is_err(), "{delivered} {split_off}");
+    }
+    let settled =
+        |journal: &Journal| journal.with(|state| (state.adds_up(), state.settled_records(), state.settled().split_off));
+    journal.staged(split(7, 3)).unwrap();
+    assert_eq!(settled(&journal), (Ok(()), 0, 0));
+    journal.done(1).unwrap();
+    drop(journal);
+    assert_eq!(settled(&place.open(1).unwrap()), (Ok(()), 4, 3));
+}
+
+#[test]
 fn a_journal_of_another_stream_and_one_ahead_of_its_log_are_refused() {
     let place = Place::new();
     let journal = place.open(1).unwrap();

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod aggregated;
 mod chunks;
 mod crash;
 mod explain;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use hydrant_config::{
     AccountId, BackupRecords, Buffering, Column, ColumnKind, Format, LineCompression, OnError, ParquetCompression,
-    Place, Plugin, S3Connection, Schema, SourceStart, StreamSource,
+    Place, Plugin, S3Connection, Schema, SourceStart, StreamSource, SubRecords,
 };
 
 use super::super::destination::{EXTENDED, PLAIN};
@@ -157,6 +157,30 @@ fn dynamic_partitioning_has_its_own_bounds_and_defaults() {
 }
 
 #[test]
+fn records_of_several_are_taken_apart_only_into_partitions() {
+    let query = [("MetadataExtractionQuery", "{customer:.customer_id}"), ("JsonParsingEngine", "JQ-1.6")];
+    let processing = |parameters: &[(&str, &str)]| {
+        let deaggregation = processor("RecordDeAggregation", parameters);
+        processors(json!([processor("MetadataExtraction", &query), deaggregation]))
+    };
+    let of = |parameters: &[(&str, &str)]| with(partitioned(), "ProcessingConfiguration", processing(parameters));
+    let delimited = |text| of(&[("SubRecordType", "DELIMITED"), ("Delimiter", text)]);
+    assert_eq!(made(partitioned()).processing.deaggregate, None);
+    assert_eq!(made(of(&[("SubRecordType", "JSON")])).processing.deaggregate, Some(SubRecords::Json));
+    assert_eq!(made(delimited("IyMjIw==")).processing.deaggregate, SubRecords::delimited(b"####".to_vec()));
+    argument(of(&[]), "The parameter SubRecordType is required for a processor of type RecordDeAggregation.");
+    argument(of(&[("SubRecordType", "XML")]), "SubRecordType must be JSON or DELIMITED, got XML.");
+    argument(of(&[("SubRecordType", "DELIMITED")]), "The parameter Delimiter is required");
+    argument(of(&[("SubRecordType", "JSON"), ("Delimiter", "IyM=")]), "The parameter Delimiter is not allowed");
+    for text in ["####", "I"] {
+        argument(delimited(text), "Delimiter must be 1 to 1024 bytes in base64");
+    }
+    argument(delimited(&"IyMj".repeat(342)), "Delimiter must be 1 to 1024 bytes in base64");
+    let alone = processors(json!([processor("RecordDeAggregation", &[("SubRecordType", "JSON")])]));
+    argument(json!({ "ProcessingConfiguration": alone }), "only be present when Dynamic Partitioning is enabled");
+}
+
+#[test]
 fn parquet_comes_from_a_known_glue_table() {
     let stream = made(converted(json!({ "ParquetSerDe": {} }), "access"));
     let Format::Parquet(parquet) = &stream.format else { panic!("no parquet: {:?}", stream.format) };
@@ -298,7 +322,7 @@ fn what_is_not_built_is_refused_by_name() {
     argument(json!({ "CloudWatchLoggingOptions": { "Enabled": true } }), "CloudWatchLoggingOptions");
     let kms = json!({ "KMSEncryptionConfig": { "AWSKMSKeyARN": "arn:aws:kms:x" } });
     argument(json!({ "EncryptionConfiguration": kms }), "KMSEncryptionConfig");
-    for kind in ["RecordDeAggregation", "Decompression", "CloudWatchLogProcessing"] {
+    for kind in ["Decompression", "CloudWatchLogProcessing"] {
         argument(json!({ "ProcessingConfiguration": processors(json!([processor(kind, &[])])) }), kind);
     }
     let delimiter = processor("AppendDelimiterToRecord", &[("Delimiter", "##")]);

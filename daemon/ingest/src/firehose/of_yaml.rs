@@ -4,7 +4,7 @@
 
 use hydrant_config::{
     AccountId, Backup, BackupRecords, ContentEncoding, DeliveryStream, Destination, Format, HttpEndpoint,
-    LineCompression, ObjectStore, ParquetCompression, Place, Plugin, Prefix,
+    LineCompression, ObjectStore, ParquetCompression, Place, Plugin, Prefix, SubRecords,
 };
 use serde_json::{Value, json};
 
@@ -102,13 +102,25 @@ fn objects(stream: &DeliveryStream, account: &AccountId) -> Value {
 }
 
 fn processing(stream: &DeliveryStream) -> Value {
-    let parameter = |name: &str, value: &str| json!([{ "ParameterName": name, "ParameterValue": value }]);
+    let one = |name: &str, value: &str| json!({ "ParameterName": name, "ParameterValue": value });
+    let parameter = |name: &str, value: &str| json!([one(name, value)]);
     let plugin = |plugin: &Plugin| {
         let name = plugin.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let arn = plugin.arn.clone().unwrap_or_else(|| format!("urn:hydrant:plugin:{name}"));
         json!({ "Type": "Lambda", "Parameters": parameter("LambdaArn", &arn) })
     };
-    let mut processors: Vec<Value> = stream.processing.plugins.iter().map(plugin).collect();
+    let deaggregation = stream.processing.deaggregate.as_ref().map(|sub_records| {
+        let parameters = match sub_records {
+            SubRecords::Json => parameter("SubRecordType", "JSON"),
+            SubRecords::Delimited { delimiter } => {
+                let delimiter = base64_simd::STANDARD.encode_to_string(delimiter);
+                json!([one("SubRecordType", "DELIMITED"), one("Delimiter", &delimiter)])
+            }
+        };
+        json!({ "Type": "RecordDeAggregation", "Parameters": parameters })
+    });
+    let plugins = stream.processing.plugins.iter().map(plugin);
+    let mut processors: Vec<Value> = deaggregation.into_iter().chain(plugins).collect();
     if stream.partitioning.as_ref().is_some_and(|partitioning| partitioning.jq.is_some()) {
         processors
             .push(json!({ "Type": "MetadataExtraction", "Parameters": parameter("JsonParsingEngine", "JQ-1.6") }));

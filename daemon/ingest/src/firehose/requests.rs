@@ -95,6 +95,8 @@ impl<'a> Requests<'a> {
         Ok(Parts {
             buffering,
             processing: Processors {
+                // Refused, since there are no partitions.
+                deaggregate: steps.deaggregate,
                 plugins: steps.plugin.into_iter().collect(),
                 append_delimiter: steps.append_delimiter,
             },
