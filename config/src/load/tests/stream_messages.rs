@@ -300,8 +300,23 @@ fn a_source_says_what_it_may_be() {
 fn records_are_taken_apart_as_one_says_and_only_into_partitions() {
     let lake = "    destination: { file: { directory: x } }";
     let of = |rest: &str| stream_problems(&format!("    processing: {{ deaggregate: {rest} }}\n{lake}"));
-    insta::assert_snapshot!(of("{ json: {} }"), @"");
-    insta::assert_snapshot!(of("json"), @"");
-    insta::assert_snapshot!(of("{ delimited: {} }"), @"");
-    insta::assert_snapshot!(of("{ delimited: { delimiter: '' } }"), @"");
+    insta::assert_snapshot!(of("{ json: {} }"), @"
+    config error: hydrant.yaml:3:32: delivery_streams[0].processing.deaggregate: records are taken apart only with dynamic partitioning
+      hint: add `partitioning` and a partition key to the prefix, or remove `deaggregate`
+    1 problem; nothing was started
+    ");
+    insta::assert_snapshot!(of("json"), @"
+    config error: hydrant.yaml:3:32: delivery_streams[0].processing.deaggregate: must be a map with exactly one of `json` or `delimited`, got `json`
+      hint: the choice is a key: write `deaggregate: { json: { … } }`
+    1 problem; nothing was started
+    ");
+    insta::assert_snapshot!(of("{ delimited: {} }"), @"
+    config error: hydrant.yaml:3:45: delivery_streams[0].processing.deaggregate.delimited.delimiter: is missing
+      hint: must be 1 to 1024 bytes
+    1 problem; nothing was started
+    ");
+    insta::assert_snapshot!(of("{ delimited: { delimiter: '' } }"), @"
+    config error: hydrant.yaml:3:58: delivery_streams[0].processing.deaggregate.delimited.delimiter: must be 1 to 1024 bytes, got an empty text
+    1 problem; nothing was started
+    ");
 }

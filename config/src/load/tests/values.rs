@@ -75,14 +75,11 @@ fn a_delivery_stream_may_read_a_kinesis_stream() {
 
 #[test]
 fn records_may_be_taken_apart() {
-    let (_dir, everything) = {
-        let dir = tempfile::tempdir().unwrap();
-        let loaded = super::everything(dir.path()).0.unwrap_or_else(|problems| panic!("{problems}"));
-        (dir, loaded.config.delivery_streams)
-    };
-    let of = |at: usize| everything[at].processing.deaggregate.clone();
+    let dir = tempfile::tempdir().unwrap();
+    let streams = everything(dir.path()).0.unwrap_or_else(|problems| panic!("{problems}")).config.delivery_streams;
+    let of = |at: usize| streams[at].processing.deaggregate.clone();
     assert_eq!((of(0), of(1)), (crate::SubRecords::delimited(b"||".to_vec()), None));
-    assert_eq!(of(everything.len() - 1), Some(crate::SubRecords::Json));
+    assert_eq!(of(streams.len() - 1), Some(crate::SubRecords::Json));
 }
 
 #[test]
@@ -168,7 +165,7 @@ fn every_key_arrives() {
 fn destinations_that_take_requests_arrive_whole() {
     let dir = tempfile::tempdir().unwrap();
     let config = everything(dir.path()).0.unwrap_or_else(|problems| panic!("{problems}")).config;
-    let [_, _, three, four, five] = config.delivery_streams.as_slice() else { panic!() };
+    let [_, _, three, four, five, _] = config.delivery_streams.as_slice() else { panic!() };
     let Destination::HttpEndpoint(http) = &three.destination else { panic!("{three:?}") };
     assert_eq!(http.url.as_str(), "https://ingest.example.com/firehose?team=web");
     assert_eq!(http.access_key.as_ref().unwrap().reveal(), "s3cret");
