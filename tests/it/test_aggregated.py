@@ -4,10 +4,12 @@ and taken apart by delivery streams, each user record once whatever is killed me
 import base64
 import collections
 import json
+import random
 from pathlib import Path
 
 from aws_kinesis_agg import aggregator, deaggregator
 
+import clients
 import hydrant
 import lake
 from test_kinesis import kinesis, make, shards_of
@@ -105,6 +107,90 @@ def test_the_api_gives_aggregated_records_as_they_were_put(daemon_of):
         assert [user["data"] for user in rest] == [user["data"] for user in users[-len(rest):]]
 
 
+class Worker:
+    """What the Kinesis Client Library does with a stream, its leases in memory: of each shard the place behind which it goes on,
+    as the numbers of a record and of a user record in it. Begins anew at every step, as after a crash."""
+
+    def __init__(self, client, dice):
+        self.client, self.dice, self.leases, self.shards, self.seen = client, dice, {}, {}, []
+
+    def discover(self, **filters):
+        for shard in self.client.list_shards(StreamName="clicks", **filters)["Shards"]:
+            self.shards[shard["ShardId"]] = shard
+            self.leases.setdefault(shard["ShardId"], "TRIM_HORIZON")
+
+    def parents_are_done(self, shard):
+        parents = [self.shards[shard].get(name) for name in ("ParentShardId", "AdjacentParentShardId")]
+        return all(self.leases.get(parent, "SHARD_END") == "SHARD_END" for parent in parents)
+
+    def read(self, shard):
+        place = self.leases[shard]
+        given = {"ShardIteratorType": "TRIM_HORIZON"}
+        if place != "TRIM_HORIZON":
+            given = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": place[0]}
+        iterator = self.client.get_shard_iterator(StreamName="clicks", ShardId=shard, **given)["ShardIterator"]
+        # The record at the place itself may have nothing new in it.
+        return self.client.get_records(ShardIterator=iterator, Limit=self.dice.randint(2, 6))
+
+    def step(self, shard):
+        """False if there was nothing to do."""
+        if self.leases[shard] == "SHARD_END" or not self.parents_are_done(shard):
+            return False
+        answer, place = self.read(shard), self.leases[shard]
+        users = user_records(answer["Records"])
+        if place != "TRIM_HORIZON":
+            users = [user for user in users if (user["sequenceNumber"], user["subSequenceNumber"]) > place]
+        wanted = self.dice.randint(1, len(users)) if users else 0
+        keys = self.shards[shard]["HashKeyRange"]
+        for user in users[:wanted]:
+            # The library leaves out what does not belong to the shard.
+            assert int(keys["StartingHashKey"]) <= int(user["explicitHashKey"]) <= int(keys["EndingHashKey"])
+            self.seen.append(base64.b64decode(user["data"]))
+            self.leases[shard] = (user["sequenceNumber"], user["subSequenceNumber"])
+        if wanted == len(users) and "NextShardIterator" not in answer:
+            self.leases[shard] = "SHARD_END"
+            for child in answer["ChildShards"]:
+                self.leases.setdefault(child["ShardId"], "TRIM_HORIZON")
+            self.discover(ShardFilter={"Type": "FROM_TRIM_HORIZON"})
+            return True
+        return bool(users)
+
+
+def put_to_open_shards(client, numbers):
+    """Of the numbers as many to each, in records that belong to the whole of it."""
+    shards = list(shards_of(client, "clicks", ShardFilter={"Type": "AT_LATEST"}).values())
+    for at, shard in enumerate(shards):
+        key = shard["HashKeyRange"]["StartingHashKey"]
+        put(client, "clicks", aggregated([("user", key, data_of(n)) for n in numbers[at::len(shards)]]))
+    return [shard["ShardId"] for shard in shards]
+
+
+def test_a_consumer_that_is_the_client_librarys_sees_each_user_record_once(daemon_of):
+    daemon = daemon_of([]).start()
+    client, dice = kinesis(daemon), random.Random(hydrant.seed())
+    make(client, "clicks", shards=1)
+    worker = Worker(client, dice)
+    worker.discover(ShardFilter={"Type": "AT_TRIM_HORIZON"})
+
+    def work():
+        return any([worker.step(shard) for shard in list(worker.leases)])
+
+    (first,) = put_to_open_shards(client, range(500))
+    work()
+    client.split_shard(StreamName="clicks", ShardToSplit=first, NewStartingHashKey=str(2**127))
+    children = put_to_open_shards(client, range(500, 1000))
+    work()
+    daemon.kill_alive()
+    daemon.start()
+    work()
+    client.merge_shards(StreamName="clicks", ShardToMerge=children[0], AdjacentShardToMerge=children[1])
+    put_to_open_shards(client, range(1000, 1500))
+    while work():
+        pass
+    lake.same_multiset(worker.seen, [data_of(n) for n in range(1500)])
+    assert [worker.leases[shard] for shard in (first, *children)] == ["SHARD_END"] * 3 and len(worker.leases) == 4
+
+
 def test_each_user_record_is_delivered_once_through_kill_9(daemon_of, tmp_path):
     apart, whole, by_team = tmp_path / "apart", tmp_path / "whole", tmp_path / "by-team"
     partitioned = {
@@ -168,3 +254,44 @@ def test_error_records_and_buckets_have_user_records(daemon_of, minio, bucket):
     failed = [row for found in errors for row in found.rows()]
     found = sorted((row["subSequenceNumber"], base64.b64decode(row["rawData"])) for row in failed)
     assert found == [(n, data[n]) for n in range(0, 100, 5)]
+
+
+def test_a_processor_of_the_api_takes_records_of_several_apart(daemon_of, minio, bucket):
+    daemon = daemon_of([], s3=minio.connection(), environment=minio.environment()).start()
+    firehose, role = clients.firehose(daemon), f"arn:aws:iam::{hydrant.ACCOUNT}:role/firehose"
+
+    def processor(kind, **parameters):
+        given = [{"ParameterName": name, "ParameterValue": value} for name, value in parameters.items()]
+        return {"Type": kind, "Parameters": given}
+
+    for name, parameters in (("json", {}), ("delimited", {"Delimiter": base64.b64encode(b"####").decode()})):
+        deaggregation = processor("RecordDeAggregation", SubRecordType=name.upper(), **parameters)
+        query = processor("MetadataExtraction", MetadataExtractionQuery="{team:.n%2}", JsonParsingEngine="JQ-1.6")
+        wanted = {
+            "RoleARN": role,
+            "BucketARN": f"arn:aws:s3:::{bucket}",
+            "Prefix": f"{name}/team=!{{partitionKeyFromQuery:team}}/",
+            "ErrorOutputPrefix": f"errors/{name}/",
+            "DynamicPartitioningConfiguration": {"Enabled": True},
+            "ProcessingConfiguration": {
+                "Enabled": True, "Processors": [deaggregation, query, processor("AppendDelimiterToRecord")]
+            },
+        }
+        firehose.create_delivery_stream(DeliveryStreamName=name, ExtendedS3DestinationConfiguration=wanted)
+        shown = firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
+        shown = shown["Destinations"][0]["ExtendedS3DestinationDescription"]["ProcessingConfiguration"]
+        assert deaggregation in shown["Processors"]
+    one = [b'{"n":%d}' % n for n in range(501)]
+    firehose.put_record(DeliveryStreamName="json", Record={"Data": b" ".join(one[:500])})
+    # Too many: it goes on whole, and no filter takes it.
+    firehose.put_record(DeliveryStreamName="json", Record={"Data": b"".join(one)})
+    firehose.put_record(DeliveryStreamName="delimited", Record={"Data": b"####".join(one[:500])})
+    # A stop delivers what the interval of a minute would.
+    daemon.stop()
+    objects = lake.in_bucket(minio.client, bucket)
+    for name in ("json", "delimited"):
+        for team in range(2):
+            found = [row["n"] for one in objects if one.key.startswith(f"{name}/team={team}/") for row in one.rows()]
+            lake.same_multiset(found, range(team, 500, 2))
+    failed = lake.failed_records(found for found in objects if found.key.startswith("errors/"))
+    assert [data for data, _ in failed] == [b"".join(one)]
