@@ -60,6 +60,12 @@ class Minio:
         except OSError:
             return False
 
+    def kill(self):
+        """kill -9, of one that was started again."""
+        self.again.kill()
+        self.again.wait()
+        self.again = None
+
     def stop(self):
         if self.again is not None:
             self.again.terminate()

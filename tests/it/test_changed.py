@@ -139,19 +139,38 @@ def test_the_yaml_and_a_plugin_are_changed(daemon_of, minio, bucket, tmp_path):
         assert all(found.key.startswith("everything/new/") and found.body[:4] == b"PAR1" for found in new), new
 
 
-@pytest.mark.parametrize("minutes", [10, -10])
-def test_the_clock_has_moved(daemon_of, minio, bucket, minutes):
-    """Not by more, for MinIO itself takes no signature of another hour."""
+def moved(minutes):
+    """The environment of a process whose clock is so many minutes on."""
     libraries = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
     assert libraries, "this test moves a clock: apt-get install faketime"
+    return {"LD_PRELOAD": libraries[0], "FAKETIME": f"{minutes:+}m", "DONT_FAKE_MONOTONIC": "1"}
+
+
+@pytest.mark.parametrize("minutes", [10, -10])
+def test_the_clock_has_moved(daemon_of, minio, bucket, minutes):
+    """Not by more, for a store takes no signature of another hour."""
     with Crash(daemon_of, minio, bucket, [stream("clock", bucket)]) as crash:
-        moved = {"LD_PRELOAD": libraries[0], "FAKETIME": f"{minutes:+}m", "DONT_FAKE_MONOTONIC": "1"}
-        crash.daemon.environment.update(moved)
+        crash.daemon.environment.update(moved(minutes))
         crash.start_changed()
         before, (after, _) = crash.judge("clock")
         # The names tell when the oldest record arrived.
         minute = lambda found: int(found.key.split("clock-1-")[1][14:16])
         assert any((minute(found) - minute(before[0]) - minutes) % 60 in (0, 1, 2, 3) for found in after), (before[0].key, after)
+
+
+def test_a_clock_that_no_store_believes_is_told_and_waited_for(daemon_of, minio, bucket):
+    with Crash(daemon_of, minio, bucket, [stream("hours", bucket)]) as crash:
+        crash.closed = False
+        # Nor does the API take a signature from a clock that is another: what is in the log has to do.
+        crash.daemon.environment.update(moved(120))
+        crash.daemon.start()
+        problem = lambda: proof.status(crash.daemon, "hours")["problem"] or ""
+        hydrant.wait_until("the clock is told of", lambda: "RequestTimeTooSkewed" in problem() and "set the clock" in problem())
+        assert crash.objects() == []
+        crash.daemon.kill_alive()
+        crash.daemon.environment.update(moved(0))
+        crash.start_changed()
+        crash.judge("hours")
 
 
 def test_the_disk_is_full_at_the_restart(daemon_of, minio, bucket, small_disk):  # noqa: F811
