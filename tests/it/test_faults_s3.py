@@ -22,11 +22,16 @@ ROUNDS = (30, 400, 30)
 OFTEN, ONCE = (0, 1, 3), (0,)
 
 
+def is_put(exchange):
+    return exchange.command == "PUT"
+
+
 @dataclass(frozen=True)
 class Cell:
     fault: Callable
     said: str = ""  # in the log, of this delivery stream
-    when: tuple = OFTEN
+    when: object = OFTEN
+    of: Callable = is_put  # what is counted
 
 
 def stores_and(reply):
@@ -48,6 +53,7 @@ def cells(elsewhere):
     gone = "gave no answer"
     return {
         "lost-answer": Cell(by.lost, ""),
+        "lost-answers-to-head-too": Cell(by.lost, gone, range(7), lambda exchange: True),
         "lost-request": Cell(by.lost_before, gone),
         "duplicate": Cell(by.twice),
         "late-duplicate": Cell(by.late_twin),
@@ -83,10 +89,6 @@ def cells(elsewhere):
 NAMES = sorted(cells(""), key=lambda name: name in ("silence", "dripping-error"))
 
 
-def is_put(exchange):
-    return exchange.command == "PUT"
-
-
 def stream(name, endpoint):
     return {
         "name": name,
@@ -108,8 +110,8 @@ class Deliveries:
         self.minio, self.stack = minio, stack
         self.elsewhere = stack.enter_context(FaultProxy(minio.endpoint, lambda number: None))
         self.cells = cells(self.elsewhere.endpoint)
-        self.proxies = {name: self.proxy(cell.fault, cell.when) for name, cell in self.cells.items()}
-        self.proxies["foreign-object"] = self.proxy(self.somebody_else, ONCE)
+        self.proxies = {name: self.proxy(cell.fault, cell.when, cell.of) for name, cell in self.cells.items()}
+        self.proxies["foreign-object"] = self.proxy(self.somebody_else, ONCE, is_put)
         streams = [stream(name, proxy.endpoint) for name, proxy in self.proxies.items()]
         self.daemon = hydrant.Daemon(directory, streams, s3=minio.connection(), environment=minio.environment()).start()
         self.told = proof.Told(self.daemon)
@@ -117,8 +119,8 @@ class Deliveries:
             for name in self.proxies:
                 self.told.put(name, count)
 
-    def proxy(self, fault, when):
-        return self.stack.enter_context(FaultProxy(self.minio.endpoint, lambda number: fault if number in when else None, is_put))
+    def proxy(self, fault, when, of):
+        return self.stack.enter_context(FaultProxy(self.minio.endpoint, lambda number: fault if number in when else None, of))
 
     def somebody_else(self, exchange):
         """Takes the name before our PUT comes."""
