@@ -1,5 +1,6 @@
 //! What the process talks to: two places that outlive it, and the weather between.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub(crate) struct Cargo {
 }
 
 /// How an attempt goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Course {
     Told,
     /// It arrives, and the answer does not.
@@ -41,7 +42,7 @@ pub(crate) enum Course {
     KilledBefore,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Transient,
     Misconfigured,
@@ -71,6 +72,7 @@ pub(crate) struct Outside {
     down: [Option<tokio::time::Instant>; 2],
     under_way: Vec<Cargo>,
     trace: DefaultHasher,
+    pub(crate) told: bool,
 }
 
 impl Outside {
@@ -85,6 +87,7 @@ impl Outside {
             down: [None; 2],
             under_way: Vec::new(),
             trace: DefaultHasher::new(),
+            told: false,
         }
     }
 
@@ -98,8 +101,12 @@ impl Outside {
     }
 
     /// Something happened, now.
-    pub(crate) fn note(&mut self, what: impl std::hash::Hash) {
-        (self.clock.now().as_millis(), what).hash(&mut self.trace);
+    pub(crate) fn note(&mut self, what: impl fmt::Display) {
+        let line = format!("{} {what}", self.clock.now().as_millis());
+        line.hash(&mut self.trace);
+        if self.told {
+            eprintln!("{line}");
+        }
     }
 
     /// What happened so far, in one number.
@@ -126,7 +133,7 @@ impl Outside {
             open.inspect(|(_, number)| self.truth.assert_unjudged(*number)).collect::<Vec<_>>()
         });
         let course = self.course(place, items.is_some());
-        self.note((delivery.key.as_str(), course));
+        self.note(format_args!("{place:?} {}: {course:?}", delivery.key));
         let cargo = Cargo { place, key: delivery.key.clone(), items };
         let (there, back) = (self.latency(), self.latency());
         let retry_after = self.chance(1, 3).then(|| Duration::from_secs(self.dice.below(400)));

@@ -38,15 +38,10 @@ pub(crate) fn class(delivery: &Delivery) -> Class {
 
 /// Each record, in the order in which they stand there; of errors as they were put.
 pub(crate) fn lines(delivery: &Delivery, class: Class, bytes: &[u8]) -> Vec<Bytes> {
-    let text = match delivery.content_encoding.as_deref() {
-        Some("gzip") => {
-            let mut text = String::new();
-            flate2::read::MultiGzDecoder::new(bytes).read_to_string(&mut text).unwrap();
-            text
-        }
-        None => String::from_utf8(bytes.to_vec()).unwrap(),
-        Some(other) => panic!("{other}"),
-    };
+    let text = text(delivery, bytes);
+    if is_bulk(delivery, &text) {
+        return text.lines().skip(1).step_by(2).map(|line| line.to_owned().into()).collect();
+    }
     if delivery.items.is_some() {
         let body: Value = serde_json::from_str(&text).unwrap();
         return body["records"].as_array().unwrap().iter().map(|record| from_base64(&record["data"])).collect();
@@ -58,6 +53,32 @@ pub(crate) fn lines(delivery: &Delivery, class: Class, bytes: &[u8]) -> Vec<Byte
             lines.map(|line| from_base64(&serde_json::from_str::<Value>(line).unwrap()["rawData"])).collect()
         }
         Class::Records | Class::Sources => lines.map(|line| line.to_owned().into()).collect(),
+    }
+}
+
+/// What the documents of a bulk request are called; nothing else has names of its own for each record.
+pub(crate) fn ids(delivery: &Delivery, bytes: &[u8]) -> Vec<String> {
+    let text = text(delivery, bytes);
+    if !is_bulk(delivery, &text) {
+        return Vec::new();
+    }
+    let actions = text.lines().step_by(2).map(|line| serde_json::from_str::<Value>(line).unwrap());
+    actions.map(|action| action["create"]["_id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn is_bulk(delivery: &Delivery, text: &str) -> bool {
+    delivery.items.is_some() && text.starts_with(r#"{"create""#)
+}
+
+fn text(delivery: &Delivery, bytes: &[u8]) -> String {
+    match delivery.content_encoding.as_deref() {
+        Some("gzip") => {
+            let mut text = String::new();
+            flate2::read::MultiGzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+            text
+        }
+        None => String::from_utf8(bytes.to_vec()).unwrap(),
+        Some(other) => panic!("{other}"),
     }
 }
 

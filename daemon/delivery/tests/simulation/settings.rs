@@ -11,9 +11,16 @@ pub(crate) const RECORDS: [&str; 3] = ["r1/", "r2/", "r3/"];
 pub(crate) const ERRORS: &str = "errors/";
 pub(crate) const SOURCES: &str = "sources/";
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Objects,
+    Http,
+    Search,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) requests: bool,
+    pub(crate) destination: Destination,
     /// Every record as it was put, too.
     pub(crate) backs_up_all: bool,
     pub(crate) retained: bool,
@@ -29,10 +36,16 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Records are sent in requests, and their errors to the backup.
+    pub(crate) fn requests(&self) -> bool {
+        self.destination != Destination::Objects
+    }
+
     pub(crate) fn roll(dice: &mut Dice) -> Settings {
         let retained = dice.chance(1, 4);
         let mut settings = Settings {
-            requests: dice.chance(2, 5),
+            destination: [Destination::Objects, Destination::Objects, Destination::Http, Destination::Search]
+                [pick(dice, 4)],
             backs_up_all: dice.chance(1, 4),
             retained,
             expires: retained && dice.chance(1, 2),
@@ -56,7 +69,7 @@ impl Settings {
     /// What an operator edits while the daemon is down.
     pub(crate) fn change(&mut self, dice: &mut Dice) {
         self.plugin = dice.chance(1, 2).then(|| dice.below(20));
-        self.partitioned = !self.requests && dice.chance(1, 2);
+        self.partitioned = !self.requests() && dice.chance(1, 2);
         self.gzip = dice.chance(1, 3);
         self.interval = [0, 0, 1, 10, 60][pick(dice, 5)];
         self.prefix = RECORDS[pick(dice, RECORDS.len())];
@@ -82,14 +95,16 @@ impl Settings {
         }
         let keys = if self.partitioned { "p=!{partitionKeyFromQuery:p}/" } else { "" };
         let error_prefix = format!("error_output_prefix: \"{ERRORS}!{{firehose:error-output-type}}/\"");
-        text += &match self.requests {
-            true => "    destination: { http_endpoint: { url: \"http://127.0.0.1:9/\", retry: 120 s } }\n".to_owned(),
-            false => format!(
-                "    destination: {{ file: {{ directory: /lake, prefix: \"{}{keys}\", {error_prefix} }} }}\n",
-                self.prefix
-            ),
+        let url = "\"http://127.0.0.1:9/\", retry: 120 s";
+        let destination = match self.destination {
+            Destination::Http => format!("http_endpoint: {{ url: {url} }}"),
+            Destination::Search => format!("opensearch: {{ endpoint: {url}, index: i, request_size: 100 KiB }}"),
+            Destination::Objects => {
+                format!("file: {{ directory: /lake, prefix: \"{}{keys}\", {error_prefix} }}", self.prefix)
+            }
         };
-        if self.requests || self.backs_up_all {
+        text += &format!("    destination: {{ {destination} }}\n");
+        if self.requests() || self.backs_up_all {
             let records = if self.backs_up_all { "all" } else { "failed" };
             let file = format!("directory: /backup, prefix: {SOURCES}, {error_prefix}");
             text += &format!("    backup: {{ records: {records}, file: {{ {file} }} }}\n");

@@ -1,7 +1,7 @@
 //! Every record, and what must hold for it, whatever happened: what a destination is sent is judged when it is sent, and every
 //! count is compared with what arrived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
@@ -62,6 +62,8 @@ pub(crate) struct Truth {
     /// They may be stored, but nobody was told so.
     unacked: Vec<u64>,
     names: BTreeMap<String, Sent>,
+    /// Of all documents that were sent.
+    ids: BTreeSet<String>,
     settled: u64,
     found: Found,
     /// The log let go of everything through here, by its policy.
@@ -72,13 +74,14 @@ pub(crate) struct Truth {
 impl Truth {
     pub(crate) fn new(settings: &Settings) -> Truth {
         Truth {
-            requests: settings.requests,
+            requests: settings.requests(),
             backs_up_all: settings.backs_up_all,
             expires: settings.expires,
             records: Vec::new(),
             stored: Vec::new(),
             unacked: Vec::new(),
             names: BTreeMap::new(),
+            ids: BTreeSet::new(),
             settled: 0,
             found: Found::default(),
             let_go: 0,
@@ -154,6 +157,9 @@ impl Truth {
             assert!(lsn > before, "{name}: record {number} at {lsn} stands behind one at {before}");
             before = lsn;
             numbers.push(number);
+        }
+        for id in parse::ids(delivery, bytes) {
+            assert!(self.ids.insert(id.clone()), "{name}: two documents have id {id}");
         }
         let first = self.of(numbers[0]).lsn;
         let range = delivery.metadata.iter().find(|(name, _)| name == "hydrant-range").map(|(_, range)| range.as_str());

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hydrant_delivery::{Chunks, ChunksParts, Claim, CpuPool, DeliveryError, Pipeline, PipelineParts, StartError};
+use hydrant_delivery::{
+    Accounting, Chunks, ChunksParts, Claim, CpuPool, DeliveryError, Pipeline, PipelineParts, StartError,
+};
 use hydrant_disk::faulty::Fault;
 use hydrant_disk::sim::{Dice, SyncFault};
 use hydrant_disk::{Disk, FaultyDisk, SimDisk};
@@ -30,6 +32,9 @@ pub(crate) struct World {
     clock: Arc<SimClock>,
     outside: Arc<Mutex<Outside>>,
     settings: Settings,
+    accounting: Accounting,
+    staged_files: u64,
+    broken: u64,
 }
 
 /// A process, from its start to whatever ends it.
@@ -41,6 +46,19 @@ struct Life {
     armed: bool,
 }
 
+/// What came of a world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Of everything that happened, in its order.
+    pub(crate) trace: u64,
+    /// In the end.
+    pub(crate) accounting: Accounting,
+    /// Moments with a staged file.
+    pub(crate) staged_files: u64,
+    /// Lives that the process ended by itself.
+    pub(crate) broken: u64,
+}
+
 /// Why a life is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -50,8 +68,8 @@ enum End {
 }
 
 impl World {
-    /// Everything that happens to the world of this seed, in one number.
-    pub(crate) fn run(seed: u64) -> u64 {
+    /// All that happens to the world of this seed; it is also told if `told`.
+    pub(crate) fn run(seed: u64, told: bool) -> Seen {
         let mut dice = Dice::new(seed);
         let sim = SimDisk::new(dice.roll());
         for dir in ["/data", LOG, DELIVERY] {
@@ -60,16 +78,25 @@ impl World {
         let settings = Settings::roll(&mut dice);
         let clock = Arc::new(runtime().block_on(async { SimClock::new() }));
         let truth = Truth::new(&settings);
-        let outside = Outside::new(Dice::new(dice.roll()), truth, Arc::clone(&clock));
-        let lives = 1 + dice.below(6);
-        let mut world = World { dice, sim, clock, outside: Arc::new(Mutex::new(outside)), settings };
+        let mut outside = Outside::new(Dice::new(dice.roll()), truth, Arc::clone(&clock));
+        outside.told = told;
+        outside.note(format_args!("{settings:?}"));
+        let lives = 1 + dice.below(7);
+        let (outside, accounting) = (Arc::new(Mutex::new(outside)), Accounting::default());
+        let mut world = World { dice, sim, clock, outside, settings, accounting, staged_files: 0, broken: 0 };
         for _ in 0..lives {
             world.live(async |world| world.life().await);
         }
         world.calm();
         world.live(async |world| world.last_life(false).await);
         world.live(async |world| world.last_life(true).await);
-        locked(&world.outside).trace()
+        let outside = locked(&world.outside);
+        Seen {
+            trace: outside.trace(),
+            accounting: world.accounting,
+            staged_files: world.staged_files,
+            broken: world.broken,
+        }
     }
 
     /// One life, in a runtime of its own: when that is dropped, the process is gone.
@@ -79,7 +106,7 @@ impl World {
             self.clock.begin();
             let end = life(self).await;
             self.clock.end();
-            locked(&self.outside).note(format!("{end:?}"));
+            locked(&self.outside).note(format_args!("the life ends: {end:?}"));
             self.after(end)
         });
         drop(runtime);
@@ -108,7 +135,7 @@ impl World {
             self.step_clock();
         }
         let device = FaultyDisk::new(Arc::new(self.sim.clone()));
-        let armed = self.dice.chance(1, 5);
+        let armed = self.dice.chance(1, 4);
         if armed {
             self.arm(&device);
         }
@@ -140,8 +167,8 @@ impl World {
         let life = self.boot(device, false).expect("everything works");
         life.pipeline.drain(LONG).await.unwrap();
         self.check(&life);
-        let said = life.pipeline.status().accounting;
-        locked(&self.outside).truth.check_end(&said);
+        self.accounting = life.pipeline.status().accounting;
+        locked(&self.outside).truth.check_end(&self.accounting);
         self.assert_freed(&life);
         life.log.close().unwrap();
         let attempts = locked(&self.outside).attempts;
@@ -249,17 +276,18 @@ impl World {
                 let time = Duration::from_secs(self.dice.below(600));
                 locked(&self.outside).goes_down(place, time);
             }
-            62..66 => {
+            62..70 => {
                 self.arm(&life.device);
                 life.armed = true;
             }
-            66..70 => {
+            70..73 => {
+                locked(&self.outside).note("the disk is full");
                 life.device.set_full(true);
                 life.armed = true;
             }
-            70..76 => life.device.set_full(false),
-            76..79 => self.step_clock(),
-            79..83 => return Some(End::Killed),
+            73..77 => life.device.set_full(false),
+            77..80 => self.step_clock(),
+            80..83 => return Some(End::Killed),
             83..87 => return Some(End::Power),
             87..91 => return self.reload(life).await,
             91..94 => return Some(self.stop(life).await),
@@ -270,11 +298,13 @@ impl World {
 
     /// A device that dies, a call or a sync that fails, now or soon.
     fn arm(&mut self, device: &FaultyDisk) {
-        let soon = device.calls() + 1 + self.dice.below(150);
-        match self.dice.below(3) {
-            0 => device.inject(Fault::From(soon)),
-            1 => device.inject(Fault::Call(soon)),
-            _ => self.sim.fail_sync(1 + self.dice.below(12), SyncFault::Reported),
+        let within = [20, 60, 200, 500][pick(&mut self.dice, 4)];
+        let soon = device.calls() + 1 + self.dice.below(within);
+        let fault = [Fault::From(soon), Fault::From(soon), Fault::Call(soon), Fault::Sync(0)][pick(&mut self.dice, 4)];
+        locked(&self.outside).note(format_args!("at call {}: {fault:?} is to come", device.calls()));
+        match fault {
+            Fault::Sync(_) => self.sim.fail_sync(1 + self.dice.below(12), SyncFault::Reported),
+            fault => device.inject(fault),
         }
     }
 
@@ -298,6 +328,7 @@ impl World {
                 numbers.push(number);
             }
             let outcome = life.log.append(records);
+            locked(&self.outside).note(format_args!("put {numbers:?}: {outcome:?}"));
             let truth = &mut locked(&self.outside).truth;
             match outcome {
                 Ok(appended) => truth.acked(&numbers, &appended),
@@ -328,6 +359,7 @@ impl World {
             return Some(self.any_end());
         }
         self.settings.change(&mut self.dice);
+        locked(&self.outside).note(format_args!("reloaded: {:?}", self.settings));
         let disk: Arc<dyn Disk> = Arc::new(life.device.clone());
         match self.or_armed(life.armed, self.start(&disk, &life.log)) {
             Some(pipeline) => life.pipeline = pipeline,
@@ -358,21 +390,22 @@ impl World {
             ended = life.pipeline.ended() => {
                 let error = ended.expect_err("nobody has stopped it");
                 assert!(life.armed && !matches!(*error, DeliveryError::Panicked(_)), "{error:?}");
+                self.broken += 1;
                 Some(self.any_end())
             }
             () = pass(Duration::from_millis(millis)) => None,
         }
     }
 
-    fn check(&self, life: &Life) {
+    fn check(&mut self, life: &Life) {
+        self.staged_files += u64::from(!self.sim.list(&Path::new(DELIVERY).join("staged")).unwrap().is_empty());
         let first = life.log.first().map_or_else(|| life.log.last().map_or(0, Lsn::get) + 1, Lsn::get);
         life.pipeline.reconcile();
         let status = life.pipeline.status();
         assert!(!status.accounting_mismatch, "{status:?}");
         let mut outside = locked(&self.outside);
         outside.truth.check(&status.accounting, life.pipeline.settled(), first);
-        let accounting = status.accounting;
-        outside.note((accounting.stored, accounting.delivered, accounting.failed, accounting.dropped, first));
+        outside.note(format_args!("{:?}, the log begins at {first}, {:?}", status.accounting, status.problem));
     }
 
     /// Nothing is left of what was on its way.
