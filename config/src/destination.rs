@@ -237,6 +237,14 @@ pub struct Login {
     pub password: Secret,
 }
 
+/// A cluster as delivery streams reach it that are made through the API.
+#[derive(Clone, Debug)]
+pub struct OpenSearchDomain {
+    pub endpoint: Url,
+    pub login: Option<Login>,
+    pub ca: Option<Authorities>,
+}
+
 /// Splunk's HTTP event collector, with indexer acknowledgement.
 #[derive(Clone, Debug)]
 pub struct Splunk {

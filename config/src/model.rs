@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use hydrant_record::Timestamp;
 
-use crate::destination::{Backup, Destination, S3Connection};
+use crate::destination::{Backup, Destination, OpenSearchDomain, S3Connection};
 use crate::{DataStream, JqKeys, KinesisLimits, Policy, Prefix, Secret};
 
 /// One valid YAML file. Only [`crate::load`] makes one.
@@ -36,6 +36,8 @@ pub struct Config {
     pub lambda: BTreeMap<String, Plugin>,
     /// What a Glue table (`database.table`) in an API request means here.
     pub glue: BTreeMap<String, Schema>,
+    /// What the ARN of a domain in an API request means here, and how the cluster behind an endpoint is reached.
+    pub opensearch: BTreeMap<String, OpenSearchDomain>,
     pub limits: KinesisLimits,
     /// Kinesis data streams.
     pub streams: Vec<DataStream>,

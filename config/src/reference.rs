@@ -79,7 +79,7 @@ fn section_of(key: &Key) -> &'static str {
         ("delivery_streams", "format") => "Formats",
         ("delivery_streams", "processing" | "partitioning") => "Processing and partitioning",
         ("delivery_streams", _) => "Delivery streams",
-        ("lambda" | "glue", _) => "What names in API requests mean here",
+        ("lambda" | "glue" | "opensearch", _) => "What names in API requests mean here",
         ("s3", _) => "The S3 connection",
         _ => "The daemon",
     }

@@ -114,7 +114,7 @@ impl Reload {
 fn check_sections(now: &Config, wanted: &Config) -> Result<(), Failure> {
     let sections = |config: &Config| {
         let Config { data_dir, data_dir_encrypted, memory, account, api, tls, admin, credentials, .. } = config;
-        let Config { s3, lambda, glue, limits, streams, .. } = config;
+        let Config { s3, lambda, glue, opensearch, limits, streams, .. } = config;
         [
             ("data_dir", format!("{data_dir:?}")),
             ("data_dir_encrypted", format!("{data_dir_encrypted:?}")),
@@ -126,6 +126,7 @@ fn check_sections(now: &Config, wanted: &Config) -> Result<(), Failure> {
             ("s3", format!("{s3:?}")),
             ("lambda", format!("{lambda:?}")),
             ("glue", format!("{glue:?}")),
+            ("opensearch", format!("{opensearch:?}")),
             ("limits", format!("{limits:?}")),
             ("streams", format!("{streams:?}")),
         ]

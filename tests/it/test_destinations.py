@@ -10,6 +10,7 @@ import clients
 import hydrant
 import lake
 from receiver import Receiver
+from splunk import Splunk
 from test_control import DESTINATION, ROLE, create, described, numbers_in, put, refused
 
 KEY, ATTRIBUTES = "an access key", {"team": "web", "who": "Joerg"}
@@ -154,6 +155,46 @@ def test_a_bucket_and_one_behind_it(daemon, minio, bucket):
     assert all(found.body[:2] == b"\x1f\x8b" for found in first) and second
     back = {"S3BackupMode": "Disabled"}
     refused("InvalidArgumentException", update, firehose, "3", "ExtendedS3", **back)
+
+
+def test_splunk(daemon, minio, bucket):
+    firehose, splunk = clients.firehose(daemon), Splunk("t0ken")
+    try:
+        wanted = {
+            "HECEndpoint": splunk.endpoint,
+            "HECEndpointType": "Raw",
+            "HECToken": "wrong",
+            "HECAcknowledgmentTimeoutInSeconds": 200,
+            "BufferingHints": HINTS,
+            "RetryOptions": {"DurationInSeconds": 1},
+            "S3BackupMode": "FailedEventsOnly",
+            "S3Configuration": bucket_of(bucket),
+            "ProcessingConfiguration": {"Enabled": True, "Processors": [{"Type": "AppendDelimiterToRecord", "Parameters": []}]},
+        }
+        firehose.create_delivery_stream(DeliveryStreamName="a", SplunkDestinationConfiguration=wanted)
+        has(shown(firehose, "Splunk"), {name: wanted[name] for name in wanted if name != "S3Configuration"})
+        has(shown(firehose, "Splunk")["S3DestinationDescription"], wanted["S3Configuration"])
+        put(firehose, "a", range(100))
+        hydrant.wait_until("the token is refused", lambda: daemon.accounting("a")["failed"] == 100)
+        failed = lake.failed_records(lake.in_bucket(minio.client, bucket))
+        lake.same_multiset([json.loads(original)["n"] for original, _ in failed], range(100))
+        update(firehose, "1", "Splunk", HECToken="t0ken")
+        survives(daemon, firehose)
+        put(firehose, "a", range(100, 200))
+        hydrant.wait_until("they are taken", lambda: daemon.accounting("a")["delivered"] == 100)
+        lines = b"".join(splunk.bodies("raw")).splitlines()
+        lake.same_multiset([json.loads(line)["n"] for line in lines], range(100, 200))
+        update(firehose, "2", "Splunk", HECEndpointType="Event", S3BackupMode="AllEvents")
+        restarted(daemon)
+        clients.put_all(firehose, "a", [json.dumps({"event": "an event", "n": n}).encode() for n in range(200, 300)])
+        assert daemon.wait_drained("a")["delivered"] == 200
+        assert sum(body.count(b"an event") for body in splunk.bodies("event")) == 100
+        backed_up = [found for found in lake.in_bucket(minio.client, bucket) if found.key.startswith("all/")]
+        lake.same_multiset(numbers_in(backed_up).elements(), range(200, 300))
+        refused("InvalidArgumentException", update, firehose, "3", "Splunk", S3BackupMode="FailedEventsOnly")
+        assert splunk.violations == [] and "t0ken" not in daemon.log()
+    finally:
+        splunk.stop()
 
 
 def test_what_cannot_be_delivered_to_says_what_can(daemon):

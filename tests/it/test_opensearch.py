@@ -194,3 +194,52 @@ def test_login_and_a_certificate_of_ones_own(server, daemon_of, tmp_path):
             hydrant.wait_until(f"{name} is told", lambda: said in daemon.log())
             assert daemon.accounting("events")["backlog"] == 1
             daemon.kill()
+
+
+def test_made_and_changed_by_the_api(server, daemon_of, minio, bucket):
+    """By the ARN of a domain, whose password is in the YAML alone, then by the endpoint."""
+    arn, role = f"arn:aws:es:us-east-1:{hydrant.ACCOUNT}:domain/logs", f"arn:aws:iam::{hydrant.ACCOUNT}:role/x"
+    login = "Basic " + base64.b64encode(b"ann:hush").decode()
+    with Proxy(server, lambda _number: None, login=login) as proxy:
+        domain = {"endpoint": proxy.endpoint, "user": "ann", "password": "plain:hush"}
+        daemon = daemon_of([], s3=minio.connection(), environment=minio.environment(), opensearch={arn: domain}).start()
+        firehose = clients.firehose(daemon)
+        wanted = {
+            "RoleARN": role,
+            "DomainARN": arn,
+            "IndexName": "api",
+            "IndexRotationPeriod": "NoRotation",
+            "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 0},
+            "RetryOptions": {"DurationInSeconds": 60},
+            "S3BackupMode": "AllDocuments",
+            "DocumentIdOptions": {"DefaultDocumentIdFormat": "NO_DOCUMENT_ID"},
+        }
+        store = {"RoleARN": role, "BucketARN": f"arn:aws:s3:::{bucket}", "Prefix": "all/", "ErrorOutputPrefix": "errors/"}
+        made = {**wanted, "S3Configuration": store}
+        firehose.create_delivery_stream(DeliveryStreamName="events", AmazonopensearchserviceDestinationConfiguration=made)
+        shown = lambda: firehose.describe_delivery_stream(DeliveryStreamName="events")["DeliveryStreamDescription"]
+        kind = "AmazonopensearchserviceDestinationDescription"
+        description = shown()["Destinations"][0][kind]
+        assert {name: description[name] for name in wanted} == wanted
+        assert {name: description["S3DestinationDescription"][name] for name in store} == store
+        clients.put_all(firehose, "events", map(event, range(500)))
+        daemon.wait_drained("events")
+        update = {"ClusterEndpoint": proxy.endpoint, "IndexName": "changed"}
+        firehose.update_destination(
+            DeliveryStreamName="events", CurrentDeliveryStreamVersionId="1", DestinationId="destinationId-000000000001",
+            AmazonopensearchserviceDestinationUpdate=update,
+        )  # fmt: skip
+        changed = shown()
+        assert "DomainARN" not in changed["Destinations"][0][kind]
+        assert {name: changed["Destinations"][0][kind][name] for name in update} == update
+        daemon.kill_alive()
+        daemon.start()
+        assert shown() == changed
+        clients.put_all(firehose, "events", map(event, range(500, 800)))
+        assert daemon.wait_drained("events")["delivered"] == 800
+    for index, numbers in (("api", range(500)), ("changed", range(500, 800))):
+        lake.same_multiset([source["id"] for _, source in server.documents(index)], map(str, numbers))
+    backed_up = lake.in_bucket(minio.client, bucket)
+    assert backed_up and all(found.key.startswith("all/") for found in backed_up)
+    lake.same_multiset([row["number"] for found in backed_up for row in found.rows()], range(800))
+    firehose.delete_delivery_stream(DeliveryStreamName="events")

@@ -8,7 +8,7 @@ use url::Url;
 use super::sections;
 use crate::destination::{
     Backup, BackupRecords, ContentEncoding, Destination, DocumentId, HttpEndpoint, IndexRotation, Login, ObjectStore,
-    OpenSearch, Place, S3Connection, S3Options, ServerSideEncryption, Splunk, SplunkEndpoint,
+    OpenSearch, OpenSearchDomain, Place, S3Connection, S3Options, ServerSideEncryption, Splunk, SplunkEndpoint,
 };
 use crate::model::{AccountId, Format, LineCompression, Naming, StreamName};
 use crate::naming::{NamingMember, NamingProblem};
@@ -235,6 +235,38 @@ fn opensearch(section: &Fields<'_>, reader: &mut Reader<'_>) -> Option<OpenSearc
         request_size,
         request_timeout,
     })
+}
+
+/// The clusters that the API knows by the ARNs of domains.
+pub(super) fn domains(root: &Fields<'_>, reader: &mut Reader<'_>) -> BTreeMap<String, OpenSearchDomain> {
+    let Some(map) = root.take(reader, "opensearch") else { return BTreeMap::new() };
+    let mut domains: BTreeMap<String, OpenSearchDomain> = BTreeMap::new();
+    for (entry, value) in map.entries(reader) {
+        if !is_domain_arn(&entry.key) {
+            let message = format!("the key must be the ARN of a domain, got `{}`", entry.key);
+            let hint = "write `\"arn:aws:es:us-east-1:123456789012:domain/NAME\"`".to_owned();
+            reader.findings.problem(Some(entry.at), &value.path, message, Some(hint));
+        }
+        let Some(fields) = value.fields(reader) else { continue };
+        let endpoint = fields.parsed(reader, "endpoint", parse_base);
+        let login = login(&fields, reader);
+        let ca = sections::authorities(&fields, reader, "ca");
+        let Some(endpoint) = endpoint else { continue };
+        if domains.values().any(|other| other.endpoint == endpoint) {
+            let path = format!("{}.endpoint", fields.path);
+            let hint = Some("a cluster has one entry".to_owned());
+            reader.findings.problem(fields.place_of("endpoint"), &path, "must be distinct", hint);
+        }
+        domains.insert(entry.key.clone(), OpenSearchDomain { endpoint, login, ca });
+    }
+    domains
+}
+
+fn is_domain_arn(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    matches!(parts.as_slice(), ["arn", partition, "es", region, account, domain]
+        if partition.starts_with("aws") && !region.is_empty() && AccountId::parse(account).is_some()
+            && domain.strip_prefix("domain/").is_some_and(|name| !name.is_empty()))
 }
 
 fn login(section: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Login> {

@@ -70,6 +70,7 @@ fn read_config(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Config> {
     let s3 = sections::s3(root, reader);
     let lambda = sections::lambda(root, reader);
     let glue = sections::glue(root, reader);
+    let opensearch = destination::domains(root, reader);
     let limits = data_streams::limits(root, reader);
     let streams = data_streams::streams(root, reader);
     let delivery_streams = stream::delivery_streams(root, reader, (&account, s3.as_ref()))?;
@@ -86,6 +87,7 @@ fn read_config(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Config> {
         s3,
         lambda,
         glue,
+        opensearch,
         limits,
         streams,
         delivery_streams,

@@ -75,6 +75,12 @@ lambda:
     on_error: stop
 glue:
   web.access: { columns: { ts: timestamp, ip: string } }
+opensearch:
+  "arn:aws:es:us-east-1:123456789012:domain/logs":
+    endpoint: https://search.example.com:9200
+    user: admin
+    password: env:SECRET
+    ca: ca.pem
 limits:
   shard_records_in: 1000
   shard_bytes_in: 1 MiB

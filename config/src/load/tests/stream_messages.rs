@@ -320,3 +320,21 @@ fn records_are_taken_apart_as_one_says_and_only_into_partitions() {
     1 problem; nothing was started
     ");
 }
+
+#[test]
+fn domains_have_arns_and_clusters_of_their_own() {
+    let text = "opensearch:\n  logs: { endpoint: 'http://a:9200' }\n  \
+                arn:aws:es:us-east-1:123456789012:domain/one: { endpoint: 'http://a:9200', user: admin }\n  \
+                arn:aws:es:us-east-1:123456789012:domain/two: {}";
+    insta::assert_snapshot!(problems(text), @r#"
+    config error: hydrant.yaml:2:3: opensearch.logs: the key must be the ARN of a domain, got `logs`
+      hint: write `"arn:aws:es:us-east-1:123456789012:domain/NAME"`
+    config error: hydrant.yaml:3:61: opensearch."arn:aws:es:us-east-1:123456789012:domain/one".endpoint: must be distinct
+      hint: a cluster has one entry
+    config error: hydrant.yaml:3:84: opensearch."arn:aws:es:us-east-1:123456789012:domain/one".user: needs `password` beside it
+      hint: add `password`, or remove `user`
+    config error: hydrant.yaml:4:49: opensearch."arn:aws:es:us-east-1:123456789012:domain/two".endpoint: is missing
+      hint: must be an `http://` or `https://` URL without a query
+    4 problems; nothing was started
+    "#);
+}

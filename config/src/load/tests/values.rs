@@ -117,6 +117,9 @@ fn every_key_arrives() {
     assert_eq!((plugin.on_error, plugin.sha256.unwrap()[0]), (OnError::Stop, 0xe3));
     assert_eq!(plugin.arn.as_deref(), Some("arn:aws:lambda:us-east-1:123456789012:function:clean"));
     assert_eq!(config.glue["web.access"].to_string(), "ts: timestamp, ip: string");
+    let domain = &config.opensearch["arn:aws:es:us-east-1:123456789012:domain/logs"];
+    assert_eq!(domain.endpoint.as_str(), "https://search.example.com:9200/");
+    assert!(domain.login.as_ref().is_some_and(|login| login.user == "admin") && domain.ca.is_some());
 
     let one = &config.delivery_streams[0];
     assert_eq!(one.region.as_deref(), Some("eu-west-1"));

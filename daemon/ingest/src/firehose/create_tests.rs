@@ -37,6 +37,7 @@ pub(in crate::firehose) fn mappings() -> Mappings {
         }),
         lambda: BTreeMap::from([(LAMBDA.to_owned(), plugin)]),
         glue: BTreeMap::from([("web.access".to_owned(), schema)]),
+        opensearch: BTreeMap::new(),
     }
 }
 
@@ -219,7 +220,7 @@ fn exactly_one_destination_that_is_built_is_taken() {
         ("Redshift", "COPY from there"),
         ("Snowflake", "Snowpipe"),
         ("Iceberg", "add its files to the table"),
-        ("AmazonOpenSearchServerless", "it delivers to S3, HTTP endpoints"),
+        ("AmazonOpenSearchServerless", "give AmazonopensearchserviceDestinationConfiguration"),
     ] {
         let name = format!("{name}DestinationConfiguration");
         let request = json!({ "DeliveryStreamName": "x", &name: {} });

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::destination::{EXTENDED, HTTP_ENDPOINT, PLAIN};
-use super::{Mappings, http_endpoint, of_yaml, stream_arn};
+use super::destination::{ELASTICSEARCH, EXTENDED, HTTP_ENDPOINT, OPENSEARCH, PLAIN, SPLUNK};
+use super::{Mappings, http_endpoint, of_yaml, opensearch, splunk, stream_arn};
 use crate::{Entry, Origin};
 
 pub(super) const DESTINATION_ID: &str = "destinationId-000000000001";
@@ -35,6 +35,34 @@ const HTTP_MEMBERS: [&str; 9] = [
     "RoleARN",
     "RetryOptions",
     "S3BackupMode",
+    "SecretsManagerConfiguration",
+];
+
+const OPENSEARCH_MEMBERS: [&str; 12] = [
+    "RoleARN",
+    "DomainARN",
+    "ClusterEndpoint",
+    "IndexName",
+    "TypeName",
+    "IndexRotationPeriod",
+    "BufferingHints",
+    "RetryOptions",
+    "S3BackupMode",
+    "ProcessingConfiguration",
+    "CloudWatchLoggingOptions",
+    "DocumentIdOptions",
+];
+/// The token among them, as at AWS.
+const SPLUNK_MEMBERS: [&str; 10] = [
+    "HECEndpoint",
+    "HECEndpointType",
+    "HECToken",
+    "HECAcknowledgmentTimeoutInSeconds",
+    "RetryOptions",
+    "S3BackupMode",
+    "ProcessingConfiguration",
+    "CloudWatchLoggingOptions",
+    "BufferingHints",
     "SecretsManagerConfiguration",
 ];
 
@@ -82,6 +110,12 @@ fn destination(request: &Value) -> Value {
     let mut shown = json!({ "DestinationId": DESTINATION_ID });
     if let Some(given) = given(HTTP_ENDPOINT) {
         shown["HttpEndpointDestinationDescription"] = http_endpoint(given).into();
+    } else if let Some(given) = given(OPENSEARCH) {
+        shown["AmazonopensearchserviceDestinationDescription"] = opensearch(given).into();
+    } else if let Some(given) = given(ELASTICSEARCH) {
+        shown["ElasticsearchDestinationDescription"] = opensearch(given).into();
+    } else if let Some(given) = given(SPLUNK) {
+        shown["SplunkDestinationDescription"] = splunk(given).into();
     } else if let Some(given) = given(EXTENDED).or_else(|| given(PLAIN)) {
         let extended = extended(given);
         shown["S3DestinationDescription"] = picked(&extended, &S3_MEMBERS).into();
@@ -188,6 +222,24 @@ fn http_endpoint(given: &Members) -> Members {
     request.retain(|_, value| !value.is_null());
     fill(&mut request, [("ContentEncoding", json!("NONE")), ("CommonAttributes", json!([]))]);
     members.insert("RequestConfiguration".to_owned(), request.into());
+    members
+}
+
+fn opensearch(given: &Members) -> Members {
+    let mut members = requests(given, &OPENSEARCH_MEMBERS, ((5, 300), 300, opensearch::MODES[0]));
+    fill(
+        &mut members,
+        [
+            ("IndexRotationPeriod", json!("OneDay")),
+            ("DocumentIdOptions", json!({ "DefaultDocumentIdFormat": opensearch::DOCUMENT_IDS[0] })),
+        ],
+    );
+    members
+}
+
+fn splunk(given: &Members) -> Members {
+    let mut members = requests(given, &SPLUNK_MEMBERS, ((5, 60), 3600, splunk::MODES[0]));
+    fill(&mut members, [("HECAcknowledgmentTimeoutInSeconds", json!(180))]);
     members
 }
 

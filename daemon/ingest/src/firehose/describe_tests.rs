@@ -69,6 +69,41 @@ fn an_http_endpoint_is_shown_without_its_access_key() {
     );
 }
 
+#[test]
+fn clusters_and_collectors_are_shown_with_awss_defaults() {
+    let cluster = json!({
+        "RoleARN": ROLE, "ClusterEndpoint": "https://x", "IndexName": "events", "S3Configuration": bucket("failed"),
+    });
+    let shown = |name: &str, shown: &str| destination(&json!({ name: cluster }))[shown].clone();
+    let amazon = shown(OPENSEARCH, "AmazonopensearchserviceDestinationDescription");
+    assert_eq!(amazon, shown(ELASTICSEARCH, "ElasticsearchDestinationDescription"));
+    assert_eq!(
+        amazon,
+        json!({
+            "RoleARN": ROLE, "ClusterEndpoint": "https://x", "IndexName": "events", "IndexRotationPeriod": "OneDay",
+            "BufferingHints": { "SizeInMBs": 5, "IntervalInSeconds": 300 }, "RetryOptions": { "DurationInSeconds": 300 },
+            "S3BackupMode": "FailedDocumentsOnly", "S3DestinationDescription": bucket_shown("failed"),
+            "ProcessingConfiguration": { "Enabled": false, "Processors": [] },
+            "CloudWatchLoggingOptions": { "Enabled": false },
+            "DocumentIdOptions": { "DefaultDocumentIdFormat": "FIREHOSE_DEFAULT" },
+        })
+    );
+    let collector = json!({
+        "HECEndpoint": "https://x", "HECEndpointType": "Raw", "HECToken": "t0ken", "S3Configuration": bucket("failed"),
+    });
+    assert_eq!(
+        destination(&json!({ SPLUNK: collector }))["SplunkDestinationDescription"],
+        json!({
+            "HECEndpoint": "https://x", "HECEndpointType": "Raw", "HECToken": "t0ken",
+            "HECAcknowledgmentTimeoutInSeconds": 180, "RetryOptions": { "DurationInSeconds": 3600 },
+            "BufferingHints": { "SizeInMBs": 5, "IntervalInSeconds": 60 },
+            "S3BackupMode": "FailedEventsOnly", "S3DestinationDescription": bucket_shown("failed"),
+            "ProcessingConfiguration": { "Enabled": false, "Processors": [] },
+            "CloudWatchLoggingOptions": { "Enabled": false },
+        })
+    );
+}
+
 /// The only delivery stream of a configuration, with this destination and what else it has.
 fn of_yaml(parts: &str) -> DeliveryStream {
     let text = format!("account: '123456789012'\ns3: {{ region: us-east-1 }}\ndelivery_streams:\n- name: one\n{parts}");
@@ -81,6 +116,9 @@ fn made_again(stream: &DeliveryStream) -> (Value, DeliveryStream) {
     let mut request = super::super::of_yaml::request(stream, &mappings().account);
     let shown = destination(&request);
     request["DeliveryStreamName"] = json!("one");
+    if request.get(SPLUNK).is_some() {
+        request[SPLUNK]["HECToken"] = json!("hush");
+    }
     let again = delivery_stream_from_request(&request, ("us-east-1", 1), &mappings());
     (shown, again.unwrap_or_else(|error| panic!("{request}: {error}")))
 }
@@ -102,6 +140,12 @@ fn what_the_yaml_makes_is_shown_as_what_would_make_it() {
            destination: { http_endpoint: { url: 'https://in.example.com/x', common_attributes: { a: b }, \
                                            content_encoding: gzip, retry: 7 s } }\n  \
            backup: { records: all, s3: { bucket: raw, path_style: true } }\n  format: { lines: { compression: gzip } }",
+        "  destination: { opensearch: { endpoint: 'http://x:9200', index: events, index_rotation: one_month, type_name: a, \
+                                        document_id: no_document_id, retry: 7 s } }\n  \
+           backup: { s3: { bucket: raw, path_style: true } }",
+        "  buffering: { size: 5 MiB, interval: 60 s }\n  \
+           destination: { splunk: { endpoint: 'http://x:8088', token: 'plain:hush', endpoint_type: event, retry: 7 s } }\n  \
+           backup: { s3: { bucket: raw, path_style: true } }",
     ] {
         let stream = of_yaml(yaml);
         let (_, again) = made_again(&stream);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use hydrant_config::{Backup, Buffering, Destination, Format, Partitioning, Processing};
 
 use super::http_endpoint::HttpEndpoint;
+use super::opensearch::OpenSearch;
 use super::s3::S3Destination;
+use super::splunk::Splunk;
 use super::{Mappings, objects, unsupported_but};
 use crate::ApiError;
 use crate::shape::{Shape, Violations};
@@ -14,15 +16,18 @@ use crate::shape::{Shape, Violations};
 pub(super) const EXTENDED: &str = "ExtendedS3DestinationConfiguration";
 pub(super) const PLAIN: &str = "S3DestinationConfiguration";
 pub(super) const HTTP_ENDPOINT: &str = "HttpEndpointDestinationConfiguration";
+pub(super) const OPENSEARCH: &str = "AmazonopensearchserviceDestinationConfiguration";
+pub(super) const ELASTICSEARCH: &str = "ElasticsearchDestinationConfiguration";
+pub(super) const SPLUNK: &str = "SplunkDestinationConfiguration";
 pub(super) const DESTINATIONS: [&str; 10] = [
     PLAIN,
     EXTENDED,
     HTTP_ENDPOINT,
     "RedshiftDestinationConfiguration",
-    "ElasticsearchDestinationConfiguration",
-    "AmazonopensearchserviceDestinationConfiguration",
+    ELASTICSEARCH,
+    OPENSEARCH,
     "AmazonOpenSearchServerlessDestinationConfiguration",
-    "SplunkDestinationConfiguration",
+    SPLUNK,
     "SnowflakeDestinationConfiguration",
     "IcebergDestinationConfiguration",
 ];
@@ -33,6 +38,8 @@ const MIB: u64 = 1 << 20;
 pub(super) enum Wanted<'a> {
     S3(S3Destination<'a>),
     HttpEndpoint(HttpEndpoint<'a>),
+    OpenSearch(OpenSearch<'a>),
+    Splunk(Splunk<'a>),
 }
 
 /// What a destination's configuration says of a delivery stream.
@@ -57,6 +64,14 @@ impl<'a> Wanted<'a> {
         if let Some(part) = request.part(HTTP_ENDPOINT)? {
             return HttpEndpoint::of(&part, to).map(|endpoint| Some(Wanted::HttpEndpoint(endpoint)));
         }
+        for name in [OPENSEARCH, ELASTICSEARCH] {
+            if let Some(part) = request.part(name)? {
+                return OpenSearch::of(&part, to).map(|search| Some(Wanted::OpenSearch(search)));
+            }
+        }
+        if let Some(part) = request.part(SPLUNK)? {
+            return Splunk::of(&part, to).map(|splunk| Some(Wanted::Splunk(splunk)));
+        }
         Ok(None)
     }
 
@@ -65,6 +80,8 @@ impl<'a> Wanted<'a> {
         match self {
             Wanted::S3(s3) => objects::parts(s3, mappings),
             Wanted::HttpEndpoint(endpoint) => endpoint.parts(arn, mappings),
+            Wanted::OpenSearch(search) => search.parts(mappings),
+            Wanted::Splunk(splunk) => splunk.parts(mappings),
         }
     }
 }
@@ -88,6 +105,9 @@ pub(super) fn unbuilt(request: &Shape<'_>) -> ApiError {
         }
         "IcebergDestinationConfiguration" => {
             "deliver Parquet to a bucket by ExtendedS3DestinationConfiguration, and add its files to the table"
+        }
+        "AmazonOpenSearchServerlessDestinationConfiguration" => {
+            "for a cluster that is reached by a password or freely, give AmazonopensearchserviceDestinationConfiguration"
         }
         _ => "it delivers to S3, HTTP endpoints, OpenSearch, Elasticsearch and Splunk",
     };

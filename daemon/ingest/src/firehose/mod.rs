@@ -9,11 +9,13 @@ mod encryption;
 mod http_endpoint;
 mod objects;
 mod of_yaml;
+mod opensearch;
 mod processing;
 mod put;
 mod requests;
 mod s3;
 mod source;
+mod splunk;
 mod streams;
 mod tags;
 mod update;
@@ -21,7 +23,7 @@ mod update;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hydrant_config::{AccountId, Config, Plugin, S3Connection, Schema};
+use hydrant_config::{AccountId, Config, OpenSearchDomain, Plugin, S3Connection, Schema};
 use serde_json::Value;
 
 use crate::request::Operations;
@@ -46,6 +48,8 @@ pub struct Mappings {
     pub lambda: BTreeMap<String, Plugin>,
     /// By `database.table`.
     pub glue: BTreeMap<String, Schema>,
+    /// By domain ARN.
+    pub opensearch: BTreeMap<String, OpenSearchDomain>,
 }
 
 impl From<&Config> for Mappings {
@@ -56,6 +60,7 @@ impl From<&Config> for Mappings {
             s3: config.s3.clone(),
             lambda: config.lambda.clone(),
             glue: config.glue.clone(),
+            opensearch: config.opensearch.clone(),
         }
     }
 }

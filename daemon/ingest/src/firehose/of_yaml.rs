@@ -3,13 +3,14 @@
 //! Invariant: no secret of the YAML is in it.
 
 use hydrant_config::{
-    AccountId, Backup, BackupRecords, ContentEncoding, DeliveryStream, Destination, Format, HttpEndpoint,
-    LineCompression, ObjectStore, ParquetCompression, Place, Plugin, Prefix, SubRecords,
+    AccountId, Backup, BackupRecords, ContentEncoding, DeliveryStream, Destination, DocumentId, Format, HttpEndpoint,
+    LineCompression, ObjectStore, OpenSearch, ParquetCompression, Place, Plugin, Prefix, Splunk, SplunkEndpoint,
+    SubRecords,
 };
 use serde_json::{Value, json};
 
-use super::destination::{EXTENDED, HTTP_ENDPOINT};
-use super::http_endpoint;
+use super::destination::{EXTENDED, HTTP_ENDPOINT, OPENSEARCH, SPLUNK};
+use super::{http_endpoint, opensearch, splunk};
 
 /// A directory has no bucket; AWS's shape wants one. The name says so and is no bucket anybody may have.
 const FILE_BUCKET_ARN: &str = "arn:aws:s3:::hydrant-local-directory";
@@ -18,7 +19,9 @@ const MIB: u64 = 1 << 20;
 pub(super) fn request(stream: &DeliveryStream, account: &AccountId) -> Value {
     let (name, mut members) = match &stream.destination {
         Destination::HttpEndpoint(endpoint) => (HTTP_ENDPOINT, http_endpoint(stream, endpoint)),
-        _ => (EXTENDED, objects(stream, account)),
+        Destination::OpenSearch(cluster) => (OPENSEARCH, opensearch(stream, cluster)),
+        Destination::Splunk(collector) => (SPLUNK, splunk(stream, collector)),
+        Destination::Objects(_) => (EXTENDED, objects(stream, account)),
     };
     members["RoleARN"] = json!(role(account));
     members["BufferingHints"] = json!({
@@ -67,6 +70,36 @@ fn http_endpoint(stream: &DeliveryStream, endpoint: &HttpEndpoint) -> Value {
         },
         "RetryOptions": { "DurationInSeconds": endpoint.retry.as_secs() },
         "S3BackupMode": mode(stream, http_endpoint::MODES),
+    })
+}
+
+fn opensearch(stream: &DeliveryStream, cluster: &OpenSearch) -> Value {
+    let rotation = opensearch::ROTATIONS.iter().find(|(_, rotation)| *rotation == cluster.rotation);
+    let [named, unnamed] = opensearch::DOCUMENT_IDS;
+    let mut members = json!({
+        "ClusterEndpoint": cluster.endpoint.as_str(),
+        "IndexName": cluster.index,
+        "IndexRotationPeriod": rotation.map(|(word, _)| word),
+        "DocumentIdOptions": {
+            "DefaultDocumentIdFormat": if cluster.document_id == DocumentId::None { unnamed } else { named },
+        },
+        "RetryOptions": { "DurationInSeconds": cluster.retry.as_secs() },
+        "S3BackupMode": mode(stream, opensearch::MODES),
+    });
+    if let Some(name) = &cluster.type_name {
+        members["TypeName"] = json!(name);
+    }
+    members
+}
+
+fn splunk(stream: &DeliveryStream, collector: &Splunk) -> Value {
+    let [raw, event] = splunk::TYPES;
+    json!({
+        "HECEndpoint": collector.endpoint.as_str(),
+        "HECEndpointType": if collector.endpoint_type == SplunkEndpoint::Event { event } else { raw },
+        "HECAcknowledgmentTimeoutInSeconds": collector.ack_timeout.as_secs(),
+        "RetryOptions": { "DurationInSeconds": collector.retry.as_secs() },
+        "S3BackupMode": mode(stream, splunk::MODES),
     })
 }
 

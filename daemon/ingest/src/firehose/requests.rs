@@ -77,12 +77,18 @@ impl<'a> Requests<'a> {
         Duration::from_secs(u64::try_from(self.retry_s.unwrap_or(self.usual.retry_s)).unwrap_or_default())
     }
 
-    pub(super) fn parts(&self, destination: Destination, mappings: &Mappings) -> Result<Parts, ApiError> {
+    /// What is refused whatever else is given.
+    pub(super) fn refuse_unbuilt(&self) -> Result<(), ApiError> {
         objects::refuse_logging(self.logging)?;
         if self.secrets_manager {
             let next = format!("there is no secrets manager here, so give {}", self.usual.secret);
             return Err(unsupported_but("SecretsManagerConfiguration.Enabled true", &next));
         }
+        Ok(())
+    }
+
+    pub(super) fn parts(&self, destination: Destination, mappings: &Mappings) -> Result<Parts, ApiError> {
+        self.refuse_unbuilt()?;
         let usual = (self.usual.size_mib, self.usual.interval_s);
         let buffering = hints((self.size_mib, self.interval_s), usual)?;
         let steps = self.processing.steps(mappings)?;

@@ -98,6 +98,15 @@ impl<'a> Changes<'a> {
         format!("{}DestinationConfiguration", self.kind)
     }
 
+    /// Its members. What AWS's update of a search cluster lacks is passed over, as by its front end.
+    fn given(&self) -> Map<String, Value> {
+        let mut given = self.members.clone();
+        if self.kind.ends_with("search") || self.kind.ends_with("searchservice") {
+            given.retain(|member, _| !["S3BackupMode", "VpcConfiguration"].contains(&member.as_str()));
+        }
+        given
+    }
+
     /// The request that would make the delivery stream as it is to become.
     fn merge(&self, stored: &Value) -> Result<Value, ApiError> {
         let mut request = stored.as_object().cloned().unwrap_or_default();
@@ -117,7 +126,7 @@ impl<'a> Changes<'a> {
         for name in DESTINATIONS {
             request.remove(name);
         }
-        let merged = merged(&base, self.members);
+        let merged = merged(&base, &self.given());
         if same {
             check_constant(&base, &merged)?;
         }
@@ -142,6 +151,12 @@ impl<'a> Changes<'a> {
 /// Members that are given replace those that were; a format conversion and the settings of a bucket are merged again.
 fn merged(base: &Map<String, Value>, changes: &Map<String, Value>) -> Map<String, Value> {
     let mut merged = base.clone();
+    // A cluster is named in one of two ways.
+    for (one, other) in [("DomainARN", "ClusterEndpoint"), ("ClusterEndpoint", "DomainARN")] {
+        if changes.get(one).is_some_and(|value| !value.is_null()) {
+            merged.remove(other);
+        }
+    }
     for (member, value) in changes.iter().filter(|(_, value)| !value.is_null()) {
         let (member, deep) = match member.as_str() {
             "S3Update" => ("S3Configuration", true),
@@ -234,6 +249,17 @@ mod tests {
         );
         let refused = updated(&stored, &json!({ "ElasticsearchDestinationUpdate": {} })).unwrap_err();
         assert_eq!(refused.code, "InvalidArgumentException");
+    }
+
+    #[test]
+    fn a_cluster_is_named_in_one_way_and_keeps_its_backup_mode() {
+        let stored = |members: Value| json!({ "AmazonopensearchserviceDestinationConfiguration": members });
+        let update = json!({ "AmazonopensearchserviceDestinationUpdate": {
+            "ClusterEndpoint": "https://x", "S3BackupMode": "AllDocuments", "VpcConfiguration": {},
+        } });
+        let was = stored(json!({ "DomainARN": "arn:x", "S3BackupMode": "FailedDocumentsOnly" }));
+        let now = stored(json!({ "ClusterEndpoint": "https://x", "S3BackupMode": "FailedDocumentsOnly" }));
+        assert_eq!(updated(&was, &update).unwrap(), now);
     }
 
     #[test]
