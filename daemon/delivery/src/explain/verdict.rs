@@ -88,8 +88,13 @@ fn settle(chunk: &StagedChunk, objects: &[SentObject], found: Vec<(usize, Option
         ),
         _ => None,
     };
+    let unclear = note.is_some();
+    let dropped = chunk.counts.dropped > 0 && chunk.counts.split_off > 0;
+    let note = note.or_else(|| {
+        dropped.then(|| "if it was split, a plugin may have dropped those of its parts that are not here".to_owned())
+    });
     let state = match (delivered, failed.len()) {
-        (_, 0) if note.is_some() => State::Unclear,
+        (_, 0) if unclear => State::Unclear,
         (_, 0) => State::Delivered,
         (0, _) => State::Failed,
         _ => State::Divided,

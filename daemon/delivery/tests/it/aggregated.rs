@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hydrant_delivery::{Pipeline, Status};
+use hydrant_delivery::{Pipeline, RecordState, Status, Traces};
 use hydrant_disk::faulty::Fault;
 use hydrant_disk::{Disk, FaultyDisk, RealDisk};
-use hydrant_record::{NewRecord, Placement};
+use hydrant_record::{Lsn, NewRecord, Placement};
 use hydrant_shardlog::ShardLog;
 use hydrant_sinks::{Sink, SinkErrorKind};
 use md5::{Digest, Md5};
 use serde_json::Value;
 
+use crate::flow::ByWord;
 use crate::requests::ENDPOINT;
 use crate::server::{Server, text};
 use crate::support::{GRACE, Place, numbered};
@@ -135,6 +136,46 @@ async fn a_backup_of_all_has_the_users_records_before_anything_was_done_with_the
     append(&place, &[aggregate(&[two, r#"{"key":"a"}"#])]);
     assert_eq!(split_sums(&place.deliver_all(None).await), (1, 2, 3, 0));
     assert_eq!(place.lines_below("all/"), [two, r#"{"key":"a"}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_told_of_every_unit_where_it_went() {
+    let place = lines(
+        r#"    processing: { plugins: [{ path: PLUGIN }] }
+    destination:
+      file:
+        directory: LAKE
+        prefix: "ok/key=!{partitionKeyFromLambda:key}/"
+        error_output_prefix: errors/"#,
+    );
+    append(
+        &place,
+        &[aggregate(&["a 1", "drop x", "b 2", "fail y", "a 3"]), b"b 4".to_vec(), aggregate(&["a 5", "a 6"])],
+    );
+    let status = place.deliver_all(Some(Box::new(ByWord))).await;
+    assert_eq!((split_sums(&status), status.accounting.dropped), ((3, 5, 6, 1), 1));
+    let traces = Traces::open(Arc::new(RealDisk::new()), &place.delivery_dir()).unwrap();
+    let explained: Vec<_> = (1..=3).map(|lsn| traces.record(Lsn::new(lsn).unwrap(), None).unwrap()).collect();
+    assert_eq!(
+        explained.iter().map(|one| one.state).collect::<Vec<_>>(),
+        [RecordState::Divided, RecordState::Delivered, RecordState::Delivered]
+    );
+    let note = explained[0].note.as_deref().unwrap_or_default();
+    assert!(note.contains("a plugin may have dropped"), "{note}");
+    let objects = place.objects();
+    let mut found: Vec<_> = explained
+        .iter()
+        .flat_map(|one| one.places.iter().map(move |place| (one.lsn, place)))
+        .filter(|(_, place)| place.object.holds == "records")
+        .map(|(lsn, place)| {
+            let text = String::from_utf8(objects[&place.object.key].clone()).unwrap();
+            let at = usize::try_from(place.position.unwrap()).unwrap() - 1;
+            (lsn, place.sub.unwrap(), text.lines().nth(at).unwrap().to_owned())
+        })
+        .collect();
+    found.sort();
+    let expected = [(1, 0, "1"), (1, 2, "2"), (1, 4, "3"), (2, 0, "4"), (3, 0, "5"), (3, 1, "6")];
+    assert_eq!(found, expected.map(|(lsn, sub, text)| (lsn, sub, text.to_owned())));
 }
 
 const FAILED: &str = "failed/http-endpoint-failed/";
