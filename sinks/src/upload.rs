@@ -16,6 +16,11 @@ use crate::{Body, SinkError};
 /// Pieces of 1 MiB that one sink holds at once, over all its deliveries.
 pub(crate) const PIECES_MAX: usize = 16;
 
+/// Bytes that the system may hold of a body after its last piece has left, for as much as it lets a connection have.
+const HELD_MAX: u64 = 4 << 20;
+/// Bytes a second at which those may go on. A slower way is taken for one that stands still.
+const RATE_MIN: u64 = 16 << 10;
+
 /// What the sender can see of a body that it has given away.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Upload(Arc<State>);
@@ -24,12 +29,13 @@ pub(crate) struct Upload(Arc<State>);
 struct State {
     /// When the last piece left; at first, when there was none yet.
     moved: Mutex<Instant>,
+    length: OnceLock<u64>,
     failure: OnceLock<Failure>,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { moved: Mutex::new(Instant::now()), failure: OnceLock::new() }
+        State { moved: Mutex::new(Instant::now()), length: OnceLock::new(), failure: OnceLock::new() }
     }
 }
 
@@ -47,6 +53,8 @@ pub(crate) struct Stalled(Duration);
 impl Upload {
     /// The body for the HTTP client.
     pub(crate) fn body(&self, body: &Body, permits: &Arc<Semaphore>) -> Result<reqwest::Body, SinkError> {
+        // An upload has one body.
+        let _ = self.0.length.set(body.length);
         let source = Source { reader: BodyReader::new(body)?, permits: permits.clone(), upload: self.clone() };
         Ok(reqwest::Body::wrap_stream(stream::try_unfold(source, Source::next)))
     }
@@ -56,8 +64,11 @@ impl Upload {
         self.0.failure.get().map(|failure| SinkError::staged(failure.message.clone()))
     }
 
-    /// Waits for `work` as long as pieces leave: a large body may take hours, a stalled one no longer than `idle`.
+    /// Waits for `work` as long as pieces leave: a large body may take hours, a stalled one `idle` and what the bytes that the
+    /// system holds need on a slow way.
     pub(crate) async fn while_moving<T>(&self, idle: Duration, work: impl Future<Output = T>) -> Result<T, Stalled> {
+        let idle =
+            idle + Duration::from_secs(self.0.length.get().map_or(0, |length| *length.min(&HELD_MAX) / RATE_MIN));
         let mut work = std::pin::pin!(work);
         let mut until = self.moved() + idle;
         loop {
@@ -139,5 +150,15 @@ mod tests {
         };
         assert!(upload.while_moving(IDLE, work).await.is_err());
         assert_eq!(began.elapsed(), IDLE * 10, "so long since the last piece, not once more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_system_holds_of_a_body_has_time_on_a_slow_way() {
+        for (length, held) in [(1 << 10, 0), (1 << 20, 64), (1 << 30, 256)] {
+            let (upload, began) = (Upload::default(), Instant::now());
+            upload.0.length.set(length).unwrap();
+            assert!(upload.while_moving(IDLE, std::future::pending::<()>()).await.is_err());
+            assert_eq!(began.elapsed(), IDLE + Duration::from_secs(held), "{length} bytes");
+        }
     }
 }
