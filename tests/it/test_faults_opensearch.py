@@ -28,6 +28,7 @@ class Cell:
     retry: str = "300 s"
     said: str = ""
     failed: str = "none"  # which records are in the backup at last
+    timeout: str = "60 s"  # a busy machine may need many seconds, and then it is another fault
 
 
 def refusal(status, kind):
@@ -88,8 +89,8 @@ CELLS = {
     "zombie": Cell(by.zombie),
     "reset-in-the-body": Cell(by.reset_in_body, said="gave no answer"),
     "half-an-answer": Cell(by.half_of_the_answer, said="gave no answer"),
-    "silence": Cell(by.silence, said="no whole answer within 5 s"),
-    "slow": Cell(by.slow_way, (0,), said="no whole answer within 5 s"),
+    "silence": Cell(by.silence, said="no whole answer within 5 s", timeout="5 s"),
+    "slow": Cell(by.slow_way, (0,), said="no whole answer within 5 s", timeout="5 s"),
     "429": Cell(by.answers(refusal(429, "circuit_breaking_exception")), said="circuit_breaking_exception"),
     "429-of-some": Cell(busy_for_some, said="rejected_execution_exception"),
     "429-of-some-that-were-made": Cell(says_busy_of_some, said="rejected_execution_exception"),
@@ -102,7 +103,7 @@ CELLS = {
     "items-missing": Cell(forgets_items, said="items instead of"),
     "huge": Cell(huge, said="answered with more than"),
     "endless": Cell(by.endless(Answer(200, ()), b" " * 65536), said="answered with more than"),
-    "dripping": Cell(by.endless(Answer(200, ()), b" ", by.PAUSE), said="no whole answer within 5 s"),
+    "dripping": Cell(by.endless(Answer(200, ()), b" ", by.PAUSE), said="no whole answer within 5 s", timeout="5 s"),
     "307": Cell(by.answers(Answer(307, (("Location", "http://127.0.0.1:1/_bulk"),))), said="redirects are not followed"),
 }  # fmt: skip
 
@@ -129,7 +130,7 @@ class Deliveries:
 
     def stream(self, name):
         search = {"endpoint": self.proxies[name].endpoint, "index": f"{name}.cell", "index_rotation": "none",
-                  "retry": CELLS[name].retry, "request_timeout": "5 s"}  # fmt: skip
+                  "retry": CELLS[name].retry, "request_timeout": CELLS[name].timeout}  # fmt: skip
         backup = {"directory": str(self.directory / "backup" / name), "error_output_prefix": "errors/"}
         return {"name": name, "buffering": {"size": "1 MiB", "interval": "0 s"},
                 "destination": {"opensearch": search}, "backup": {"records": "failed", "file": backup}}  # fmt: skip
