@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hydrant_sinks::Delivery;
 use serde_json::Value;
 
+use crate::record::units;
 use crate::settings::{ERRORS, RECORDS, SOURCES};
 
 /// What records an object or request has.
@@ -52,7 +53,8 @@ pub(crate) fn lines(delivery: &Delivery, class: Class, bytes: &[u8]) -> Vec<Byte
         Class::Errors => {
             lines.map(|line| from_base64(&serde_json::from_str::<Value>(line).unwrap()["rawData"])).collect()
         }
-        Class::Records | Class::Sources => lines.map(|line| line.to_owned().into()).collect(),
+        Class::Records => lines.map(|line| line.to_owned().into()).collect(),
+        Class::Sources => lines.flat_map(|line| units(line.as_bytes())).collect(),
     }
 }
 

@@ -20,6 +20,15 @@ pub(crate) fn body(number: u64, dice: &mut Dice) -> Bytes {
     format!(r#"{{"n":{number},"do":"{word}",{partition}"x":"{}"}}"#, ".".repeat(length)).into()
 }
 
+/// The bodies that a record of several has, one behind the other; of any other record it is the only one.
+pub(crate) fn units(record: &[u8]) -> Vec<Bytes> {
+    let text = std::str::from_utf8(record).unwrap();
+    let rest = text.strip_prefix('{').unwrap_or_else(|| panic!("invented: {text}"));
+    let (whole, last) = rest.rsplit_once("}{").map_or((None, rest), |(whole, last)| (Some(whole), last));
+    let before = whole.into_iter().flat_map(|whole| whole.split("}{")).map(|unit| format!("{{{unit}}}").into());
+    before.chain([format!("{{{last}").into()]).collect()
+}
+
 pub(crate) fn number_of(body: &[u8]) -> u64 {
     let digits = body.strip_prefix(br#"{"n":"#).unwrap_or_else(|| panic!("invented: {}", body.escape_ascii()));
     let digits: Vec<u8> = digits.iter().copied().take_while(u8::is_ascii_digit).collect();

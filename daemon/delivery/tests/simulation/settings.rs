@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) destination: Destination,
     /// Every record as it was put, too.
     pub(crate) backs_up_all: bool,
+    /// Records of several are taken apart.
+    pub(crate) splits: bool,
     pub(crate) retained: bool,
     pub(crate) expires: bool,
     pub(crate) shards: u32,
@@ -42,13 +44,15 @@ impl Settings {
     }
 
     pub(crate) fn roll(dice: &mut Dice) -> Settings {
-        let retained = dice.chance(1, 4);
+        let retained = dice.chance(1, 3);
+        let destination = [Destination::Objects, Destination::Objects, Destination::Http, Destination::Search];
+        let destination = destination[pick(dice, 4)];
         let mut settings = Settings {
-            destination: [Destination::Objects, Destination::Objects, Destination::Http, Destination::Search]
-                [pick(dice, 4)],
+            destination,
+            splits: destination == Destination::Objects && dice.chance(1, 3),
             backs_up_all: dice.chance(1, 4),
             retained,
-            expires: retained && dice.chance(1, 2),
+            expires: retained && dice.chance(2, 3),
             shards: if dice.chance(1, 4) { 3 } else { 1 },
             bounds: Bounds {
                 chunk_bytes: [2_000, 10_000, 60_000, 1 << 30][pick(dice, 4)],
@@ -69,7 +73,7 @@ impl Settings {
     /// What an operator edits while the daemon is down.
     pub(crate) fn change(&mut self, dice: &mut Dice) {
         self.plugin = dice.chance(1, 2).then(|| dice.below(20));
-        self.partitioned = !self.requests() && dice.chance(1, 2);
+        self.partitioned = !self.requests() && (dice.chance(1, 2) || self.splits);
         self.gzip = dice.chance(1, 3);
         self.interval = [0, 0, 1, 10, 60][pick(dice, 5)];
         self.prefix = RECORDS[pick(dice, RECORDS.len())];
@@ -89,6 +93,9 @@ impl Settings {
         );
         if self.retained {
             text += &format!("    log: {{ retention: 60 s, expire_undelivered: {} }}\n", self.expires);
+        }
+        if self.splits {
+            text += "    processing: { deaggregate: { json: {} } }\n";
         }
         if self.partitioned {
             text += "    partitioning: { jq: { p: .p }, partitions_max: 2 }\n";

@@ -12,17 +12,19 @@ use hydrant_sinks::Delivery;
 
 use crate::outside::Place;
 use crate::parse::{self, Class};
-use crate::record::{number_of, transformed};
+use crate::record::{number_of, transformed, units};
 use crate::settings::Settings;
 
 const READ_BYTES: usize = 1 << 20;
 
-/// One record, in all that it may become.
+/// One unit, in all that it may become. Where records are taken apart, a record has several; else it has one.
 #[derive(Debug, Default)]
 struct Known {
     body: Bytes,
     /// 0: it is not stored.
     lsn: u64,
+    /// Its place in the record that is stored.
+    sub: usize,
     /// Something with it was sent, by class.
     sent: [bool; Class::COUNT],
     arrived: [bool; Class::COUNT],
@@ -49,6 +51,10 @@ struct Found {
     may_be_expired: u64,
     /// Taken, and perhaps nobody knows: the answer was lost, the retry duration was over, and the log had let go of it.
     may_be_lost_sight_of: u64,
+    /// Units beyond one a record.
+    split_off: u64,
+    /// Those of records that may never have been taken apart, for they were let go.
+    may_be_whole: u64,
 }
 
 #[derive(Debug)]
@@ -57,10 +63,10 @@ pub(crate) struct Truth {
     backs_up_all: bool,
     expires: bool,
     records: Vec<Known>,
-    /// Numbers of records by LSN.
-    stored: Vec<u64>,
+    /// Numbers of units by LSN.
+    stored: Vec<Vec<u64>>,
     /// They may be stored, but nobody was told so.
-    unacked: Vec<u64>,
+    unacked: Vec<Vec<u64>>,
     names: BTreeMap<String, Sent>,
     /// Of all documents that were sent.
     ids: BTreeSet<String>,
@@ -102,14 +108,15 @@ impl Truth {
         &self.of(number).body
     }
 
-    pub(crate) fn acked(&mut self, numbers: &[u64], appended: &Appended) {
-        let mut placed: Vec<_> = numbers.iter().enumerate().map(|(at, &n)| (appended.place(at).1.get(), n)).collect();
+    pub(crate) fn acked(&mut self, records: Vec<Vec<u64>>, appended: &Appended) {
+        let records = records.into_iter().enumerate();
+        let mut placed: Vec<_> = records.map(|(at, numbers)| (appended.place(at).1.get(), numbers)).collect();
         placed.sort_unstable();
-        placed.into_iter().for_each(|(lsn, number)| self.store(lsn, number));
+        placed.into_iter().for_each(|(lsn, numbers)| self.store(lsn, numbers));
     }
 
-    pub(crate) fn not_acked(&mut self, numbers: &[u64]) {
-        self.unacked.extend(numbers);
+    pub(crate) fn not_acked(&mut self, records: Vec<Vec<u64>>) {
+        self.unacked.extend(records);
     }
 
     /// What an opened log has is neither less than was acked nor more than was put.
@@ -120,10 +127,12 @@ impl Truth {
         while last > self.stored.len() as u64 {
             let Some(batch) = tail.next(READ_BYTES).expect("an opened log can be read") else { break };
             for record in batch.records() {
-                let number = number_of(&record.data);
-                assert!(self.unacked.contains(&number), "record {number} was acked, or nobody put it");
-                assert_eq!(self.of(number).body, record.data);
-                self.store(record.lsn.get(), number);
+                let units = units(&record.data);
+                let numbers: Vec<u64> = units.iter().map(|unit| number_of(unit)).collect();
+                assert!(self.unacked.contains(&numbers), "records {numbers:?} were acked, or nobody put them");
+                let unchanged = numbers.iter().zip(&units).all(|(&number, unit)| self.of(number).body == unit);
+                assert!(unchanged, "{numbers:?} are stored with other bytes");
+                self.store(record.lsn.get(), numbers);
             }
         }
         self.unacked.clear();
@@ -150,12 +159,12 @@ impl Truth {
 
     fn sent_first(&mut self, name: &str, delivery: &Delivery, bytes: &[u8]) -> Vec<u64> {
         let class = parse::class(delivery);
-        let (mut numbers, mut before) = (Vec::new(), 0);
+        let (mut numbers, mut before) = (Vec::new(), (0, 0));
         for line in parse::lines(delivery, class, bytes) {
             let number = number_of(&line);
-            let lsn = self.judge(name, class, number, &line);
-            assert!(lsn > before, "{name}: record {number} at {lsn} stands behind one at {before}");
-            before = lsn;
+            let at = self.judge(name, class, number, &line);
+            assert!(at > before, "{name}: record {number} at {at:?} stands behind one at {before:?}");
+            before = at;
             numbers.push(number);
         }
         for id in parse::ids(delivery, bytes) {
@@ -163,13 +172,13 @@ impl Truth {
         }
         let first = self.of(numbers[0]).lsn;
         let range = delivery.metadata.iter().find(|(name, _)| name == "hydrant-range").map(|(_, range)| range.as_str());
-        assert_eq!(range, Some(format!("{first}-{before}").as_str()), "{name}");
+        assert_eq!(range, Some(format!("{first}-{}", before.0).as_str()), "{name}");
         self.names.insert(name.to_owned(), Sent { sha256: delivery.body.sha256, class, numbers: numbers.clone() });
         numbers
     }
 
-    /// Whether this record may be sent under a name that was never heard of. Its LSN.
-    fn judge(&mut self, name: &str, class: Class, number: u64, line: &[u8]) -> u64 {
+    /// Whether this record may be sent under a name that was never heard of. Where it is stored.
+    fn judge(&mut self, name: &str, class: Class, number: u64, line: &[u8]) -> (u64, usize) {
         let requests = self.requests;
         let record = self.of(number);
         assert!(record.lsn > 0, "{name}: record {number} is sent before it is stored");
@@ -179,10 +188,10 @@ impl Truth {
         let elsewhere = record.sent[Class::Records as usize] || record.sent[Class::Errors as usize];
         let in_two = !requests && class != Class::Sources && elsewhere;
         assert!(!in_two, "{name}: record {number} goes to the output and to the error output");
-        let lsn = record.lsn;
-        assert!(!self.is_discarded(lsn), "{name}: record {number} was discarded");
+        let at = (record.lsn, record.sub);
+        assert!(!self.is_discarded(at.0), "{name}: record {number} was discarded");
         self.of_mut(number).sent[class as usize] = true;
-        lsn
+        at
     }
 
     /// Records of a request are sent again though they have a verdict that is durable: their error object was there.
@@ -243,8 +252,19 @@ impl Truth {
         if self.is_discarded(lsn) {
             return;
         }
-        let number = self.stored[usize::try_from(lsn - 1).unwrap()];
-        let (let_go, requests) = (lsn <= self.let_go, self.requests);
+        let numbers = self.stored[usize::try_from(lsn - 1).unwrap()].clone();
+        let let_go = lsn <= self.let_go;
+        let nowhere = self.found.nowhere;
+        numbers.iter().for_each(|&number| self.settle_unit(lsn, number, let_go));
+        let more = numbers.len() as u64 - 1;
+        self.found.split_off += more;
+        if let_go && self.found.nowhere == nowhere + more + 1 {
+            self.found.may_be_whole += more;
+        }
+    }
+
+    fn settle_unit(&mut self, lsn: u64, number: u64, let_go: bool) {
+        let requests = self.requests;
         let backs_up_all = self.backs_up_all;
         let record = &self.records[usize::try_from(number - 1).unwrap()];
         let there = |class: Class| record.arrived[class as usize];
@@ -270,18 +290,22 @@ impl Truth {
     fn compare(&self, said: &Accounting) {
         let found = &self.found;
         let done = self.discarded.iter().filter(|chunk| chunk.to <= self.settled).map(|chunk| chunk.counts);
-        let (mut discarded, mut dropped, mut expired) = (0, 0, 0);
+        let (mut discarded, mut dropped, mut expired, mut split_off) = (0, 0, 0, 0);
         for counts in done {
             discarded += counts.delivered + counts.failed;
             dropped += counts.dropped;
             expired += counts.expired;
+            split_off += counts.split_off;
         }
+        let whole = (found.split_off + split_off).checked_sub(said.split_off);
+        let whole = whole.unwrap_or_else(|| panic!("{said:?}, {found:?}"));
+        assert!(whole <= found.may_be_whole, "{said:?}, {found:?}");
         let unseen = found.delivered.checked_sub(said.delivered).unwrap_or_else(|| panic!("{said:?}, {found:?}"));
         assert!(unseen <= found.may_be_lost_sight_of, "{said:?}, {found:?}");
         assert_eq!(said.failed, found.failed, "{said:?}, {found:?}");
         assert_eq!((said.discarded, said.lost), (discarded, 0), "{said:?}");
         let nowhere = (said.dropped - dropped) + (said.expired - expired);
-        assert_eq!(nowhere, found.nowhere + unseen, "{said:?}, {found:?}");
+        assert_eq!(nowhere + whole, found.nowhere + unseen, "{said:?}, {found:?}");
         assert!(said.dropped - dropped <= found.may_be_dropped, "{said:?}, {found:?}");
         assert!(said.expired - expired <= found.may_be_expired + unseen, "{said:?}, {found:?}");
     }
@@ -296,12 +320,14 @@ impl Truth {
         self.compare(said);
     }
 
-    fn store(&mut self, lsn: u64, number: u64) {
+    fn store(&mut self, lsn: u64, numbers: Vec<u64>) {
         assert_eq!(lsn, self.stored.len() as u64 + 1, "LSNs are dense");
-        self.stored.push(number);
-        let record = self.of_mut(number);
-        assert_eq!(record.lsn, 0, "record {number} is stored twice");
-        record.lsn = lsn;
+        for (sub, &number) in numbers.iter().enumerate() {
+            let record = self.of_mut(number);
+            assert_eq!(record.lsn, 0, "record {number} is stored twice");
+            (record.lsn, record.sub) = (lsn, sub);
+        }
+        self.stored.push(numbers);
     }
 
     fn is_discarded(&self, lsn: u64) -> bool {

@@ -10,7 +10,7 @@ use hydrant_delivery::{
 use hydrant_disk::faulty::Fault;
 use hydrant_disk::sim::{Dice, SyncFault};
 use hydrant_disk::{Disk, FaultyDisk, SimDisk};
-use hydrant_record::{HashKey, Lsn, NewRecord, Placement, StreamId};
+use hydrant_record::{HashKey, Lsn, NewRecord, Placement, StreamId, Timestamp};
 use hydrant_shardlog::{AppendError, Clock, Committers, LogOptions, ShardLog};
 
 use crate::clock::{SimClock, pass, runtime};
@@ -80,7 +80,6 @@ impl World {
         let truth = Truth::new(&settings);
         let mut outside = Outside::new(Dice::new(dice.roll()), truth, Arc::clone(&clock));
         outside.told = told;
-        outside.note(format_args!("{settings:?}"));
         let lives = 1 + dice.below(7);
         let (outside, accounting) = (Arc::new(Mutex::new(outside)), Accounting::default());
         let mut world = World { dice, sim, clock, outside, settings, accounting, staged_files: 0, broken: 0 };
@@ -134,6 +133,7 @@ impl World {
         if self.dice.chance(1, 6) {
             self.step_clock();
         }
+        locked(&self.outside).note(format_args!("a life begins: {:?}", self.settings));
         let device = FaultyDisk::new(Arc::new(self.sim.clone()));
         let armed = self.dice.chance(1, 4);
         if armed {
@@ -318,24 +318,30 @@ impl World {
             let count = if self.dice.chance(1, 12) { 60 } else { 1 + self.dice.below(6) };
             let (mut numbers, mut records) = (Vec::new(), Vec::new());
             for _ in 0..count {
-                let mut outside = locked(&self.outside);
-                let number = outside.truth.next();
-                let data = record::body(number, &mut self.dice);
-                outside.truth.add(data.clone());
+                let units = if self.settings.splits && self.dice.chance(1, 3) { self.dice.below(4) } else { 0 };
+                let (mut data, mut several) = (Vec::new(), Vec::new());
+                for _ in 0..=units {
+                    let mut outside = locked(&self.outside);
+                    let number = outside.truth.next();
+                    let body = record::body(number, &mut self.dice);
+                    data.extend_from_slice(&body);
+                    outside.truth.add(body);
+                    several.push(number);
+                }
                 let hash = HashKey(u128::from(self.dice.roll()) << 64);
                 let placement = if self.dice.chance(1, 2) { Placement::Hash(hash) } else { Placement::Any };
-                records.push(NewRecord { placement, partition_key: None, data });
-                numbers.push(number);
+                records.push(NewRecord { placement, partition_key: None, data: data.into() });
+                numbers.push(several);
             }
             let outcome = life.log.append(records);
             locked(&self.outside).note(format_args!("put {numbers:?}: {outcome:?}"));
             let truth = &mut locked(&self.outside).truth;
             match outcome {
-                Ok(appended) => truth.acked(&numbers, &appended),
+                Ok(appended) => truth.acked(numbers, &appended),
                 Err(AppendError::DiskFull) => assert!(life.armed),
                 Err(AppendError::Poisoned(error)) => {
                     assert!(life.armed, "{error}");
-                    truth.not_acked(&numbers);
+                    truth.not_acked(numbers);
                 }
                 Err(other) => panic!("{other}"),
             }
@@ -343,7 +349,8 @@ impl World {
     }
 
     fn tend(&mut self, life: &Life) {
-        let now = self.dice.chance(9, 10).then(|| self.clock.now());
+        let ahead = if self.dice.chance(1, 2) { 100_000 } else { 0 };
+        let now = self.dice.chance(9, 10).then(|| Timestamp::from_millis(self.clock.now().as_millis() + ahead));
         if let Err(error) = life.pipeline.tend(now) {
             assert!(life.armed, "{error}");
         }
