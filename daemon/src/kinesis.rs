@@ -6,7 +6,9 @@ mod managed;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use hydrant_disk::create_dir_durable;
@@ -22,6 +24,8 @@ use crate::engine::{Engine, Reader, after_loss, exit_of_log, is_loss};
 use crate::exit::{Exit, Failure, chain};
 
 const HOUR_MS: u64 = 3_600_000;
+/// Logs that are opened at once at the start: each waits for the disk most of its time.
+const OPENERS: usize = 16;
 
 /// The open logs of all Kinesis streams, with the names of those.
 #[derive(Debug, Default)]
@@ -64,6 +68,7 @@ pub(crate) fn flag(name: &str) -> String {
 /// Opens every Kinesis stream of the YAML and of the catalog, and finishes deletions that were cut off. Blocks.
 pub(crate) fn open_all(engine: &Arc<Engine>, discard: &[String]) -> Result<Kinesis, Failure> {
     let streams = Arc::new(KinesisStreams::new());
+    let mut known = Vec::new();
     for stored in engine.catalog.kinesis_streams() {
         if stored.status == StoredStatus::Deleting {
             engine.store.remove_stream_dirs(stored.id).map_err(|error| Failure::of(Exit::Io, &error))?;
@@ -71,12 +76,9 @@ pub(crate) fn open_all(engine: &Arc<Engine>, discard: &[String]) -> Result<Kines
             tracing::info!(stream = stored.name, "the deletion of the Kinesis stream is finished");
             continue;
         }
-        let stored = match managed::settle(engine, stored, discard)? {
-            Some(stored) => stored,
-            None => continue,
-        };
-        insert(engine, &streams, stored)?;
+        known.extend(managed::settle(engine, stored, discard)?);
     }
+    insert_all(engine, &streams, &known)?;
     for stored in managed::new_ones(engine)? {
         engine.catalog.insert_kinesis(stored.clone()).map_err(|error| match error {
             CatalogError::Exists { .. } => managed::taken(&stored.name),
@@ -93,6 +95,18 @@ pub(crate) fn open_all(engine: &Arc<Engine>, discard: &[String]) -> Result<Kines
 /// A part of what requests may hold in all: subscriptions that are not read keep it from one another, and not from puts.
 pub(crate) fn event_bytes(memory: u64) -> u64 {
     memory / 16
+}
+
+fn insert_all(engine: &Engine, streams: &KinesisStreams, known: &[StoredKinesis]) -> Result<(), Failure> {
+    thread::scope(|scope| {
+        let shares = known.chunks(known.len().div_ceil(OPENERS).max(1));
+        let openers: Vec<_> = shares
+            .map(|share| scope.spawn(|| share.iter().try_for_each(|stored| insert(engine, streams, stored.clone()))))
+            .collect();
+        let results = openers.into_iter().map(|opener| opener.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        // All of them, so that no panic is lost behind a failure.
+        results.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 fn insert(engine: &Engine, streams: &KinesisStreams, stored: StoredKinesis) -> Result<(), Failure> {

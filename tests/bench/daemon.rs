@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::client::{ACCESS_KEY, Connection, SECRET_KEY};
+use crate::meter;
 
 /// Linux counts CPU time for /proc in hundredths of a second on every architecture we run on.
 const TICK: Duration = Duration::from_millis(10);
@@ -67,10 +68,11 @@ impl Daemon {
     }
 
     pub(crate) fn rss_peak_bytes(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        let kib: u64 = peak.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1024)
+        meter::memory_of(self.child.id(), "VmHWM")
+    }
+
+    pub(crate) fn rss_bytes(&self) -> Result<u64> {
+        meter::memory_of(self.child.id(), "VmRSS")
     }
 
     /// Until everything that was stored is delivered; `records` must be exactly that.

@@ -1,7 +1,8 @@
 //! What Hydrant costs, beside the plainest program that does the same to the same disk in the same run.
 //!
-//! `bench [PART…]`: `delivery` (the whole daemon), `api` (taking records), `partitions` (many beside one), `log` (the shard log alone: all of the following), `throughput`,
-//! `acks`, `streams`, `reading`, `backlog`. No part named: everything. Each part has a process of its own, so that the
+//! `bench [PART…]`: `delivery` (the whole daemon), `api` (taking records), `partitions` (many beside one), `connections` (idle ones),
+//! `catalog` (a thousand Kinesis streams), `log` (the shard log alone: all of the following), `throughput`, `acks`, `streams`,
+//! `reading`, `backlog`. No part named: everything. Each part has a process of its own, so that the
 //! memory and CPU time of one never stand in the figures of another.
 //!
 //! It prints tables and judges nothing: other programs share the machine, so only ratios within a run and CPU seconds
@@ -9,7 +10,9 @@
 #![expect(clippy::print_stdout, reason = "the tables are the result")]
 
 mod api;
+mod catalog;
 mod client;
+mod connections;
 mod daemon;
 mod delivery;
 mod log;
@@ -24,7 +27,13 @@ use anyhow::{Context, Result, bail};
 
 type Part = (&'static str, fn() -> Result<()>);
 
-const DAEMON: &[Part] = &[("delivery", delivery::run), ("api", api::run), ("partitions", partitions::run)];
+const DAEMON: &[Part] = &[
+    ("delivery", delivery::run),
+    ("api", api::run),
+    ("partitions", partitions::run),
+    ("connections", connections::run),
+    ("catalog", catalog::run),
+];
 const LOG: &[Part] = &[
     ("throughput", log::throughput::run),
     ("acks", log::acks::run),

@@ -32,7 +32,12 @@ pub(crate) fn user_cpu() -> Result<Duration> {
 
 /// Bytes of this process in memory now (`VmRSS`) or at most so far (`VmHWM`).
 pub(crate) fn memory(field: &str) -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
+    memory_of(std::process::id(), field)
+}
+
+/// The same of another process.
+pub(crate) fn memory_of(pid: u32, field: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let kib: u64 = line.with_context(|| format!("no {field}"))?.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1024)

@@ -123,7 +123,8 @@ where
     let for_events = stopping.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, stopping) = (Arc::clone(&shared), for_events.clone());
-        async move { Ok::<_, Infallible>(respond(&shared, peer, request, stopping).await) }
+        // Boxed, for an idle connection keeps the room of an answer under way.
+        async move { Ok::<_, Infallible>(Box::pin(respond(&shared, peer, request, stopping)).await) }
     });
     let mut builder = http1::Builder::new();
     // A client that has said everything may close its side and wait.
