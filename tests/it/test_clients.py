@@ -1,8 +1,11 @@
 """Unchanged AWS clients, given nothing but an endpoint and credentials."""
 
 import base64
+import http.client
 import json
 import os
+import resource
+import socket
 import subprocess
 import sys
 
@@ -182,3 +185,45 @@ def test_binary_data_comes_back_byte_for_byte(daemon, tmp_path):
     daemon.wait_drained(STREAM)
     body = b"".join(found.body for found in lake.in_directory(tmp_path / "lake"))
     assert body == (payload + b"\n") * 2
+
+
+def test_as_fluent_bit_calls(daemon_of, tmp_path):
+    """Its outputs sign for themselves, put whole batches of lines, and look for these very bytes in the answer."""
+    lake_of = str(tmp_path / "lake")
+    daemon = daemon_of([{"name": STREAM, "buffering": {"interval": "1 s"}, "destination": {"file": {"directory": lake_of}}}])
+    daemon.config["streams"] = [{"name": STREAM, "shards": 2}]
+    daemon.write_config()
+    daemon.start()
+    lines = [json.dumps({"date": 1.5 + number, "log": f"line {number} \u00e4"}) + "\n" for number in range(500)]
+    records = [{"Data": base64.b64encode(line.encode()).decode()} for line in lines]
+    keyed = [{**record, "PartitionKey": f"{number:08x}"} for number, record in enumerate(records)]
+    host, connection = f"127.0.0.1:{daemon.api_port}", http.client.HTTPConnection("127.0.0.1", daemon.api_port, timeout=30)
+    for service, target, body, said in [
+        ("firehose", "Firehose_20150804.PutRecordBatch", {"DeliveryStreamName": STREAM, "Records": records}, b'"FailedPutCount":0'),
+        ("kinesis", "Kinesis_20131202.PutRecords", {"StreamName": STREAM, "Records": keyed}, b'"FailedRecordCount":0'),
+        ("firehose", "Firehose_20150804.PutRecordBatch", {"DeliveryStreamName": "none", "Records": records},
+         b'"__type":"ResourceNotFoundException"'),
+    ]:  # fmt: skip
+        body = json.dumps(body, separators=(",", ":")).encode()
+        headers = clients.sign(host, target, body, service=service)
+        connection.request("POST", "/", body, {**headers, "user-agent": "aws-fluent-bit-plugin", "accept-encoding": "gzip"})
+        assert said in connection.getresponse().read()
+    assert daemon.wait_drained(STREAM)["delivered"] == 500
+    lake.same_multiset([line for found in lake.in_directory(tmp_path / "lake") for line in found.lines()],
+                       [line.strip().encode() for line in lines])  # fmt: skip
+
+
+def test_a_low_soft_limit_of_open_files_is_raised(daemon_of):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    daemon = daemon_of([])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        daemon.spawn()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    hydrant.wait_until("the daemon is ready", daemon.is_ready)
+    idle = [socket.create_connection(("127.0.0.1", daemon.api_port)) for _ in range(400)]
+    status, answer = clients.Signer(daemon, timeout=10).post("ListDeliveryStreams", {})
+    assert status == 200, answer
+    for connection in idle:
+        connection.close()

@@ -77,8 +77,9 @@ pub(super) async fn converse(
     let _ = stream.set_nodelay(true);
     let context = (peer, Arc::clone(&shared), stopping);
     let Some(tls) = &shared.tls else { return begin(stream, context).await };
-    match tokio::time::timeout(shared.limits.head_timeout, tls.acceptor().accept(stream)).await {
-        Ok(Ok(stream)) => begin(stream, context).await,
+    // Boxed, so that a plain connection has no memory of TLS, and an idle one none of the handshake.
+    match Box::pin(tokio::time::timeout(shared.limits.head_timeout, tls.acceptor().accept(stream))).await {
+        Ok(Ok(stream)) => Box::pin(begin(stream, context)).await,
         Ok(Err(error)) => ended_early(peer, &error),
         Err(elapsed) => ended_early(peer, &elapsed),
     }
@@ -90,26 +91,21 @@ fn ended_early(peer: SocketAddr, error: &dyn std::fmt::Display) {
     tracing::debug!(%peer, %error, "a connection ended before a request");
 }
 
-/// Finds out which HTTP the client speaks.
+/// Finds out which HTTP the client speaks, and speaks it. An idle connection has the memory of one protocol only.
 async fn begin<S>(stream: S, context: Context)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, timeout) = (context.0, context.1.limits.head_timeout);
     match tokio::time::timeout(timeout, sniff::speaks_http2(stream)).await {
-        Ok(Ok((http2, stream))) => talk(stream, http2, context).await,
+        Ok(Ok((true, stream))) => ended(Box::pin(talk_http2(stream, context)).await),
+        Ok(Ok((false, stream))) => ended(Box::pin(talk_http1(stream, context)).await),
         Ok(Err(error)) => ended_early(peer, &error),
         Err(elapsed) => ended_early(peer, &elapsed),
     }
 }
 
-async fn talk<S>(stream: S, http2: bool, context: Context)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    // Boxed, so that an idle connection has the memory of one protocol only.
-    let outcome =
-        if http2 { Box::pin(talk_http2(stream, context)).await } else { Box::pin(talk_http1(stream, context)).await };
+fn ended(outcome: Result<(), hyper::Error>) {
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");
     }
