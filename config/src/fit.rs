@@ -23,7 +23,8 @@ impl DeliveryStream {
             Destination::Objects(store) => [missing_keys(&spec, store), unused_keys(&spec, store)].concat(),
             _ => requests(&spec),
         };
-        let parts = [keys, backup(&spec), expiry(&spec), foreign_log(&spec), deaggregation(&spec)];
+        let parts =
+            [keys, backup(&spec), expiry(&spec), foreign_log(&spec), deaggregation(&spec), foreign_backlog(&spec)];
         let problems: Vec<SpecProblem> = parts.concat();
         if problems.is_empty() { Ok(DeliveryStream(spec)) } else { Err(problems) }
     }
@@ -124,6 +125,17 @@ fn deaggregation(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
     vec![SpecProblem { path: "processing.deaggregate", message, hint }]
 }
 
+/// A Kinesis stream may have other readers, whose producers are the same.
+fn foreign_backlog(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
+    let Some(got) = spec.backlog_max.filter(|_| spec.source.is_some()) else { return Vec::new() };
+    let message = format!(
+        "with `from_stream` nobody puts to the delivery stream who could be kept waiting, got {}",
+        show_size(got)
+    );
+    let hint = Some("remove the key; the Kinesis stream keeps what is not delivered".to_owned());
+    vec![SpecProblem { path: "backlog_max", message, hint }]
+}
+
 fn jq_names(spec: &DeliveryStreamSpec) -> BTreeSet<&str> {
     let jq = spec.partitioning.as_ref().and_then(|partitioning| partitioning.jq.as_ref());
     jq.map(|jq| jq.names().iter().map(String::as_str).collect()).unwrap_or_default()
@@ -150,6 +162,10 @@ fn requests(spec: &DeliveryStreamSpec) -> Vec<SpecProblem> {
     if matches!(spec.format, Format::Parquet(_)) {
         let message = format!("only objects can be Parquet, and `{kind}` takes requests");
         problem("format.parquet", message, "remove `format`");
+    }
+    if let Some(got) = spec.buffering.object_size {
+        let message = format!("only objects have it, and `{kind}` takes requests, got {}", show_size(got));
+        problem("buffering.object_size", message, "remove the key; `size` is the size of a request");
     }
     let cut_by_size = !matches!(spec.destination, Destination::OpenSearch(_));
     if cut_by_size && spec.buffering.size > REQUEST_BYTES_MAX {

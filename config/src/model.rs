@@ -103,6 +103,8 @@ pub struct DeliveryStreamSpec {
     pub buffering: Buffering,
     pub log: LogPolicy,
     pub history: HistoryPolicy,
+    /// Bytes of the log that may wait to be delivered; `None`: as the disk allows.
+    pub backlog_max: Option<u64>,
     pub processing: Processing,
     pub partitioning: Option<Partitioning>,
     pub format: Format,
@@ -156,6 +158,8 @@ pub struct SpecProblem {
 pub struct Buffering {
     /// Bytes after the transform and before encoding.
     pub size: u64,
+    /// Bytes of an object as it is sent.
+    pub object_size: Option<u64>,
     /// Since the first record of the buffer.
     pub interval: Duration,
 }

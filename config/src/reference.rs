@@ -67,8 +67,16 @@ In the paths below `[]` is any item of a list and `*` any key.
 ";
 
 /// Defaults that are no values.
-const PROSE: &[&str] =
-    &["AWS", "any", "from `s3`", "of the bucket", "of the format", "of the store", "the usual AWS chain"];
+const PROSE: &[&str] = &[
+    "AWS",
+    "any",
+    "from `s3`",
+    "half of the free disk",
+    "of the bucket",
+    "of the format",
+    "of the store",
+    "the usual AWS chain",
+];
 
 fn section_of(key: &Key) -> &'static str {
     let (first, rest) = key.path.split_once(['.', '[']).unwrap_or((key.path, ""));

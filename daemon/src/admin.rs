@@ -107,7 +107,7 @@ async fn metrics(State(seen): State<Seen>) -> String {
     let _ = writeln!(text, "hydrant_reserve_held {}", u64::from(seen.engine.store.reserve().held()));
     let streams = seen.engine.status();
     type Read = fn(&Status) -> u64;
-    let of_stream: [(&str, &str, &str, Read); 13] = [
+    let of_stream: [(&str, &str, &str, Read); 15] = [
         ("hydrant_stored_records", "gauge", "Records stored since the delivery stream began.", |s| s.accounting.stored),
         ("hydrant_split_off_records", "gauge", "Units beyond one a record, of records taken apart.", |s| {
             s.accounting.split_off
@@ -123,6 +123,10 @@ async fn metrics(State(seen): State<Seen>) -> String {
         ("hydrant_delivered_bytes_total", "counter", "Bytes of objects sent since the start.", |s| s.bytes),
         ("hydrant_delivery_problem", "gauge", "1 while something keeps it from delivering.", |s| {
             u64::from(s.problem.is_some())
+        }),
+        ("hydrant_backlog_bytes", "gauge", "About the bytes that wait to be delivered.", |s| s.backlog_bytes),
+        ("hydrant_delivery_warning", "gauge", "1 while producers are refused, or records about to expire.", |s| {
+            u64::from(s.warning.is_some())
         }),
         ("hydrant_accounting_mismatch", "gauge", "1 if what was counted does not add up.", |s| {
             u64::from(s.accounting_mismatch)

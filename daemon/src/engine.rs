@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
 use hydrant_delivery::{Bounds, Chunks, ChunksParts, Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
-use hydrant_ingest::{Catalog, StoredKinesis, StoredSource, StoredStream, StreamHandle};
+use hydrant_ingest::{Catalog, Gate, StoredKinesis, StoredSource, StoredStream, StreamHandle};
 use hydrant_plugins::{Chain, Host, Transform};
 use hydrant_record::{Lsn, StreamId, Timestamp};
 use hydrant_shardlog::{Compression, LogOptions, Progress, Recovery, ShardLog, SystemClock};
@@ -21,6 +21,7 @@ use crate::exit::{Exit, Failure, chain};
 use crate::kinesis;
 use crate::store::Store;
 
+mod backlogs;
 mod change;
 mod open_error;
 mod readers;
@@ -46,6 +47,7 @@ pub(crate) struct Engine {
     /// Told when storage failed under a pipeline, after which only a restart into recovery helps.
     broken: mpsc::Sender<Failure>,
     slow: Mutex<Option<String>>,
+    backlogs: backlogs::Backlogs,
 }
 
 #[derive(Clone, Debug)]
@@ -65,6 +67,8 @@ struct LogSettings {
     queue_bytes_max: usize,
     segment_bytes_max: u64,
     reserve_bytes: u64,
+    /// At the start.
+    free_bytes: u64,
 }
 
 impl Running {
@@ -89,6 +93,7 @@ impl LogSettings {
             queue_bytes_max: usize::try_from(memory / 8).unwrap_or(usize::MAX),
             segment_bytes_max: share.clamp(1 << 20, 128 << 20),
             reserve_bytes: share.clamp(set_aside + (4 << 20), 256 << 20),
+            free_bytes,
         }
     }
 
@@ -140,6 +145,7 @@ impl Engine {
             placing: Mutex::default(),
             broken,
             slow: Mutex::default(),
+            backlogs: backlogs::Backlogs::default(),
         })
     }
 
@@ -162,7 +168,8 @@ impl Engine {
             }
         };
         self.launch(stream, id, (log.clone(), claim), tools)?;
-        Ok(StreamHandle { id, log })
+        let gate = if claim == Claim::Own { self.backlogs.begin(id, &log) } else { Gate::default() };
+        Ok(StreamHandle { id, log, gate })
     }
 
     /// What a delivery stream works with beside its log. Changes nothing.
@@ -297,22 +304,19 @@ impl Engine {
         Ok(backlog)
     }
 
-    /// The open chunks of a stream that is not running.
-    pub(crate) fn chunks(&self, stream: &DeliveryStream, id: StreamId) -> Result<Chunks, Failure> {
-        if stream.source.is_some() {
-            let text =
-                format!("delivery stream `{}` reads a Kinesis stream; its chunks cannot be looked at yet", stream.name);
-            return Err(
-                Failure::new(Exit::Config, text).hint("make the destination take them: they stay until it does")
-            );
-        }
-        let log = self.open_log(&stream.name, id)?;
+    /// The open chunks of a stream that is not running. The log of a Kinesis stream stays open for those that read it, too.
+    pub(crate) fn chunks(&self, stream: &DeliveryStream, stored: &StoredStream) -> Result<Chunks, Failure> {
+        let (log, claim) = match stored.source {
+            None => (self.open_log(&stream.name, stored.id)?, Claim::Own),
+            Some(source) => (kinesis::open_alone(self, source.stream)?, Claim::Shared { after: source.after }),
+        };
         let parts = ChunksParts {
             stream: stream.clone(),
-            stream_id: id,
-            dir: self.store.delivery_dir(id),
+            stream_id: stored.id,
+            dir: self.store.delivery_dir(stored.id),
             disk: self.store.disk(),
             log,
+            claim,
             journal_options: self.logs.journal_options(),
         };
         Chunks::open(parts).map_err(|error| Failure::of(exit_of_pipeline(&error), &error))
@@ -377,6 +381,7 @@ impl Engine {
     /// Ends delivery without delivering what is left, and closes the log.
     pub(crate) async fn stop_stream(&self, id: StreamId) {
         let running = self.running_mut().remove(&id);
+        self.backlogs.end(id);
         if let Some(running) = running {
             // An error that ended it was told when it happened.
             let _ = running.pipeline.stop().await;
@@ -421,13 +426,14 @@ impl Engine {
 
     /// Every delivery stream, by name.
     pub(crate) fn status(&self) -> Vec<Status> {
-        let status = |running: &Running| {
+        let status = |(id, running): (&StreamId, &Running)| {
             let mut status = running.pipeline.status();
+            (status.backlog_bytes, status.warning) = self.backlogs.told(*id);
             let held = || running.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
             status.problem = status.problem.or_else(held);
             status
         };
-        let mut all: Vec<Status> = self.running().values().map(status).collect();
+        let mut all: Vec<Status> = self.running().iter().map(status).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }

@@ -116,6 +116,16 @@ fn insert(engine: &Engine, streams: &KinesisStreams, stored: StoredKinesis) -> R
     if streams.insert(KinesisStream::active(stored, log)) { Ok(()) } else { Err(managed::taken(&name)) }
 }
 
+/// Opens the log of one stream as it is, where no daemon runs; once for all who ask.
+pub(crate) fn open_alone(engine: &Engine, id: StreamId) -> Result<ShardLog, Failure> {
+    if let Some(log) = engine.kinesis.log(id) {
+        return Ok(log);
+    }
+    let stored = engine.catalog.kinesis_streams().into_iter().find(|stream| stream.id == id);
+    let gone = || Failure::new(Exit::CorruptStore, format!("the catalog has no Kinesis stream with the id {id}"));
+    open_at_start(engine, &stored.ok_or_else(gone)?)
+}
+
 fn open_at_start(engine: &Engine, stored: &StoredKinesis) -> Result<ShardLog, Failure> {
     let options = engine.kinesis_options_at_start(stored)?;
     open(engine, stored, options).map_err(|error| {
@@ -155,7 +165,12 @@ pub(crate) fn expire(engine: &Engine, now: Timestamp) {
                 Expendable::Through(readers.iter().map(|reader| reader.settled).min().flatten())
             }
         };
-        match log.expire(&Limits { before: Some(before), bytes_max: None }, expendable) {
+        let limits = Limits { before: Some(before), bytes_max: None };
+        if let Err(error) = engine.note_expiry(stream.id, &limits) {
+            tracing::warn!(stream = stream.name, %error, "old records stay: what expires could not be written down");
+            continue;
+        }
+        match log.expire(&limits, expendable) {
             Ok(None) => {}
             Ok(Some(gone)) => tracing::info!(
                 stream = stream.name,

@@ -35,6 +35,7 @@ pub(crate) async fn keep(engine: &Arc<Engine>) -> Infallible {
         let tending = tokio::task::spawn_blocking(move || {
             engine.tend_logs(now);
             if let Some(now) = now {
+                engine.watch_retention(now);
                 kinesis::expire(&engine, now);
             }
         });

@@ -94,7 +94,11 @@ async fn reserve(engine: &Arc<Engine>) -> Infallible {
     loop {
         beat.tick().await;
         let engine = Arc::clone(engine);
-        let tended = tokio::task::spawn_blocking(move || engine.store.reserve().tend()).await;
+        let tended = tokio::task::spawn_blocking(move || {
+            engine.watch_backlogs();
+            engine.store.reserve().tend()
+        });
+        let tended = tended.await;
         let tended = tended.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
         if let Some(error) = tended.as_ref().err().filter(|_| !failing) {
             tracing::warn!("cannot keep a reserve for a full disk: {error}");

@@ -4,6 +4,7 @@ import json
 
 import clients
 import hydrant
+import test_sources
 
 
 def chunk(daemon, *arguments):
@@ -59,3 +60,38 @@ def test_what_an_operator_decides_is_done_and_counted(daemon_of, tmp_path):
     assert len(lines_below(elsewhere)) == records[0]
     assert lines_below(lake) == ["later"]
     assert chunk(daemon, "list")[1] == "no chunk is open\n"
+
+
+def test_chunks_of_what_reads_a_kinesis_stream_are_listed_too(daemon_of, tmp_path):
+    one, two, own = (tmp_path / name for name in ("one", "two", "own"))
+    for blocked in (one, two, own):
+        blocked.write_text("a file where the directory should be")
+    streams = [test_sources.from_yaml(directory, start="trim_horizon") for directory in (one, two)]
+    streams.append({"name": "own", "buffering": {"interval": "0 s"}, "destination": {"file": {"directory": str(own)}}})
+    daemon = daemon_of(streams)
+    daemon.config["streams"] = [{"name": "clicks", "shards": 2}]
+    daemon.write_config()
+    daemon.start()
+    test_sources.put(test_sources.kinesis(daemon), range(50))
+    clients.put_all(clients.firehose(daemon), "own", [b"own"])
+
+    def all_staged():
+        _, body = daemon.admin("/status")
+        return all(one["staged_chunks"] for one in json.loads(body)["delivery_streams"])
+
+    hydrant.wait_until("a chunk of each is staged", all_staged)
+    daemon.kill()
+    status, out, said = chunk(daemon, "list", "--json")
+    assert status == 0, said
+    rows = json.loads(out)
+    assert sorted({row["delivery_stream"] for row in rows}) == ["one", "own", "two"]
+    given_up = sum(row["chunk"]["counts"]["delivered"] for row in rows if row["delivery_stream"] == "one")
+    for row in rows:
+        if row["delivery_stream"] == "one":
+            assert chunk(daemon, "discard", "one", row["chunk"]["chunk"])[0] == 0
+    for blocked in (one, two, own):
+        blocked.unlink()
+    daemon.start()
+    assert daemon.wait_drained("two")["delivered"] == 50
+    counters = daemon.wait_drained("one")
+    assert (counters["discarded"], counters["delivered"]) == (given_up, 50 - given_up)

@@ -12,6 +12,8 @@ use crate::raw::{Fields, Reader, Value};
 
 /// What a destination that takes requests buffers unless it is told: Firehose's default.
 const REQUEST_BYTES: u64 = 5 << 20;
+/// The largest buffer there is.
+const CHUNK_BYTES: u64 = 1 << 30;
 
 /// `None` if any of them is wrong.
 pub(super) fn delivery_streams(
@@ -63,6 +65,7 @@ fn delivery_stream(
     let source = super::source::source(fields, reader);
     let log = log(fields, reader);
     let history = history(fields, reader);
+    let backlog_max = fields.size_if_given(reader, "backlog_max");
     let partitioning = partitioning(fields, reader);
     let partitioned = matches!(&partitioning, Some(Some(_)));
     let own = Own { account, region: region.as_deref(), name: name.as_ref() };
@@ -85,6 +88,7 @@ fn delivery_stream(
         buffering,
         log,
         history,
+        backlog_max,
         processing,
         partitioning,
         format,
@@ -106,10 +110,15 @@ fn buffering(fields: &Fields<'_>, reader: &mut Reader<'_>, destination: Option<&
     let section = fields.section_or_empty(reader, "buffering");
     let mut size = section.size(reader, "size");
     let requests = destination.is_some_and(|destination| destination.objects().is_none());
-    if requests && section.place_of("size").is_none() {
-        size = REQUEST_BYTES;
+    let object_size = section.size_if_given(reader, "object_size");
+    if section.place_of("size").is_none() {
+        size = match object_size {
+            _ if requests => REQUEST_BYTES,
+            Some(_) => CHUNK_BYTES,
+            None => size,
+        };
     }
-    Buffering { size, interval: section.duration(reader, "interval") }
+    Buffering { size, object_size, interval: section.duration(reader, "interval") }
 }
 
 fn log(fields: &Fields<'_>, reader: &mut Reader<'_>) -> LogPolicy {

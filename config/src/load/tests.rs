@@ -97,9 +97,10 @@ streams:
 delivery_streams:
   - name: one
     region: eu-west-1
-    buffering: { size: 1 GiB, interval: 0 s }
+    buffering: { size: 1 GiB, object_size: 256 MiB, interval: 0 s }
     log: { compression: zstd, retention: 7 d, size_max: 1 TiB, expire_undelivered: true }
     history: { retention: 30 d, size_max: 1 GiB }
+    backlog_max: 50 GiB
     processing:
       plugins:
         - path: clean.wasm
@@ -238,6 +239,8 @@ fn defaults_of_the_table_are_valid_and_words_are_known() {
     assert_eq!(paths.len(), KEYS.len(), "no key stands twice");
     for key in KEYS {
         match key.kind {
+            // Those are only asked for where they stand.
+            KeyKind::Size { .. } if matches!(key.default, "" | "half of the free disk") => {}
             KeyKind::Size { min, max } => {
                 assert!((min..=max).contains(&crate::quantity::parse_size(key.default).unwrap()), "{}", key.path);
             }

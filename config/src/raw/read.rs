@@ -286,6 +286,16 @@ impl<'n> Fields<'n> {
         self.ranged(reader, name, (min, max), parse_size)
     }
 
+    /// Of a key that has no size as its default; `None` if it is absent or wrong.
+    pub(crate) fn size_if_given(&self, reader: &mut Reader<'_>, name: &str) -> Option<u64> {
+        let KeyKind::Size { min, max } = self.key(name).kind else { unreachable!("`{name}` is a size") };
+        let key = self.key(name);
+        self.parsed(reader, name, |text| {
+            let size = parse_size(text)?;
+            if (min..=max).contains(&size) { Ok(size) } else { Err(key.hint.to_owned()) }
+        })
+    }
+
     pub(crate) fn duration(&self, reader: &mut Reader<'_>, name: &str) -> Duration {
         let KeyKind::Duration { min, max } = self.key(name).kind else { unreachable!("`{name}` is a duration") };
         self.ranged(reader, name, (Duration::from_millis(min), Duration::from_millis(max)), parse_duration)

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is listed in `objects` stands in `out`, whole, and nothing else does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -15,6 +15,7 @@ use crate::accounting::Counts;
 use crate::journal::ManifestAt;
 use crate::manifest::{Holds, Manifest, Route, StagedObject};
 use crate::name::{ChunkId, KeyParts, KeyTooLong, ObjectId, object_key};
+use crate::object_size::Limit;
 use crate::packed::Packed;
 use crate::rows::{Rows, RowsWriter};
 use crate::spool::SpoolReader;
@@ -62,6 +63,8 @@ pub(crate) struct PartMeta {
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) records: u64,
+    /// Before encoding.
+    pub(crate) bytes: u64,
     /// What its records are, but for those that were rejected.
     rows: Option<Rows>,
     text: Text,
@@ -100,17 +103,18 @@ impl Build {
         &mut self,
         encoder: &mut dyn Encoder,
         reader: &mut SpoolReader,
-        size: u64,
+        limit: Limit,
     ) -> Result<Option<(PartMeta, EncodedAt<Encoded>)>, StageError> {
         if !reader.has_more() {
             return Ok(None);
         }
-        let mut part = Part { reader, size, bytes: 0, meta: None, rows: RowsWriter::default() };
-        let encoded = self.hashed(|out| Ok(encoder.encode(&mut part, out)?))?;
-        let Part { meta, rows, .. } = part;
+        let written = Cell::new(0);
+        let mut part = Part { reader, limit, written: &written, bytes: 0, meta: None, rows: RowsWriter::default() };
+        let encoded = self.hashed(&written, |out| Ok(encoder.encode(&mut part, out)?))?;
+        let Part { meta, rows, bytes, .. } = part;
         let Some(meta) = meta else { return Ok(None) };
         let rows = self.kept(rows, &encoded.encoded.rejected);
-        Ok(Some((PartMeta { rows, ..meta }, encoded)))
+        Ok(Some((PartMeta { rows, bytes, ..meta }, encoded)))
     }
 
     /// What is said of the rows of a part, as far as there is room for it.
@@ -177,7 +181,9 @@ impl Build {
     ) -> Result<u64, StageError> {
         let mut records = 0;
         for part in 0.. {
-            let Some((meta, at)) = self.encode(encoder, reader, address.stream.buffering.size)? else { break };
+            let Some((meta, at)) = self.encode(encoder, reader, Limit::plain(address.stream.buffering.size))? else {
+                break;
+            };
             assert_eq!(at.encoded.records, meta.records, "lines are never rejected");
             records += meta.records;
             self.push_object(address, part, encoder, (meta, &at)).map_err(io::Error::other)?;
@@ -204,7 +210,7 @@ impl Build {
         source: &RequestSource,
         records: &mut RequestRecords<'_>,
     ) -> Result<Vec<(Unit, String, String)>, StageError> {
-        let at = self.hashed(|out| Ok(encoder.encode(identity, records, out)?))?;
+        let at = self.hashed(&Cell::new(0), |out| Ok(encoder.encode(identity, records, out)?))?;
         let taken = source.take(at.encoded.records as usize + at.encoded.rejected.len());
         let mut rejected = at.encoded.rejected.into_iter().peekable();
         let (mut items, mut refused) = (Units::default(), Vec::new());
@@ -241,10 +247,11 @@ impl Build {
 
     fn hashed<T>(
         &mut self,
+        written: &Cell<u64>,
         encode: impl FnOnce(&mut Hashing<'_>) -> Result<T, StageError>,
     ) -> Result<EncodedAt<T>, StageError> {
         let offset = self.out.position();
-        let mut out = Hashing { out: &mut self.out, digest: Context::new(&SHA256) };
+        let mut out = Hashing { out: &mut self.out, written, digest: Context::new(&SHA256) };
         let encoded = encode(&mut out)?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(out.digest.finish().as_ref());
@@ -273,6 +280,8 @@ impl RequestSource {
 
 struct Hashing<'a> {
     out: &'a mut Packed,
+    /// So far.
+    written: &'a Cell<u64>,
     digest: Context,
 }
 
@@ -280,6 +289,7 @@ impl Write for Hashing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
         self.digest.update(&bytes[..written]);
+        self.written.set(self.written.get() + written as u64);
         Ok(written)
     }
 
@@ -291,7 +301,9 @@ impl Write for Hashing<'_> {
 /// The records of the next object of a group: up to its size.
 struct Part<'a> {
     reader: &'a mut SpoolReader,
-    size: u64,
+    limit: Limit,
+    /// By the encoder, so far.
+    written: &'a Cell<u64>,
     bytes: u64,
     meta: Option<PartMeta>,
     rows: RowsWriter,
@@ -302,7 +314,8 @@ impl Iterator for Part<'_> {
 
     fn next(&mut self) -> Option<io::Result<Bytes>> {
         let taken = self.meta.as_ref().map_or(0, |meta| meta.records);
-        if self.bytes >= self.size || taken >= PART_RECORDS_MAX {
+        let full = self.limit.is_reached(self.bytes, self.written.get(), || self.reader.rest());
+        if full || taken >= PART_RECORDS_MAX {
             return None;
         }
         let entry = match self.reader.next()? {
@@ -317,6 +330,7 @@ impl Iterator for Part<'_> {
             first: lsn,
             last: lsn,
             records: 0,
+            bytes: 0,
             rows: None,
             text: Text { single: true, ended: true },
         });

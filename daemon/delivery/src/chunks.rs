@@ -34,6 +34,7 @@ pub struct Chunks {
     stream: DeliveryStream,
     disk: Arc<dyn Disk>,
     log: ShardLog,
+    claim: Claim,
     journal: Journal,
     staged_dir: PathBuf,
 }
@@ -46,6 +47,7 @@ pub struct ChunksParts {
     pub dir: PathBuf,
     pub disk: Arc<dyn Disk>,
     pub log: ShardLog,
+    pub claim: Claim,
     pub journal_options: LogOptions,
 }
 
@@ -112,11 +114,12 @@ impl Chunks {
             Arc::clone(&parts.disk),
             &path,
             parts.stream_id,
-            (&parts.log, Claim::Own),
+            (&parts.log, parts.claim),
             parts.journal_options,
         )?;
         let staged_dir = parts.dir.join("staged");
-        Ok(Chunks { stream: parts.stream, disk: parts.disk, log: parts.log, journal, staged_dir })
+        let ChunksParts { stream, disk, log, claim, .. } = parts;
+        Ok(Chunks { stream, disk, log, claim, journal, staged_dir })
     }
 
     pub fn list(&self) -> Result<Vec<OpenChunk>, ChunkError> {
@@ -163,10 +166,13 @@ impl Chunks {
         Ok(done)
     }
 
-    /// Closes journal and log.
+    /// Closes the journal, and the log unless others read it.
     pub fn close(self) -> std::io::Result<()> {
         self.journal.close()?;
-        self.log.close()
+        match self.claim {
+            Claim::Own => self.log.close(),
+            Claim::Shared { .. } => Ok(()),
+        }
     }
 
     fn undecided(&self, chunk: u64) -> Result<StagedChunk, ChunkError> {

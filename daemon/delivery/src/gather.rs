@@ -16,6 +16,8 @@ use hydrant_shardlog::{Clock, ReadError, Tail};
 
 use crate::accounting::Counts;
 use crate::group::{Failure, Group, Partitioner};
+use crate::journal::Journal;
+use crate::object_size::Ratio;
 use crate::split::Splitter;
 use crate::spool::Spool;
 
@@ -102,6 +104,8 @@ pub(crate) struct Gatherer {
     splitter: Splitter,
     partitioner: Partitioner,
     backs_up_all: bool,
+    ratio: Arc<Ratio>,
+    journal: Option<Arc<Journal>>,
     /// Of a chunk at most.
     chunk_bytes: u64,
     /// The same, lowered while the disk is full, so that a smaller chunk can get through.
@@ -130,10 +134,18 @@ impl Gatherer {
             splitter,
             partitioner,
             backs_up_all,
+            ratio: Arc::default(),
+            journal: None,
             chunk_bytes,
             chunk_bytes_max: chunk_bytes,
             chunk: None,
         }
+    }
+
+    /// The same, cutting by what the stager finds of the sizes of objects, and counting what has expired by a policy that the
+    /// journal knows of.
+    pub(crate) fn told_by(self, ratio: Arc<Ratio>, journal: Arc<Journal>) -> Gatherer {
+        Gatherer { ratio, journal: Some(journal), ..self }
     }
 
     /// Reads, transforms and spools one batch. Blocks on CPU and disk.
@@ -147,8 +159,9 @@ impl Gatherer {
                 return Ok(Step::CaughtUp);
             }
             Err(ReadError::Lost { first, last }) => return self.pass(Gap { first, last, expired: false }),
-            Err(ReadError::Trimmed { after, first }) if self.stream.log.expire_undelivered => {
-                let last = first.previous().expect("what was trimmed came before it");
+            Err(ReadError::Trimmed { after, first })
+                if let Some(last) = first.previous().filter(|last| self.may_expire(*last)) =>
+            {
                 return self.pass(Gap { first: Lsn::after(after), last, expired: true });
             }
             Err(error) => return Err(error.into()),
@@ -164,8 +177,7 @@ impl Gatherer {
         chunk.to = batch.last();
         chunk.note_epochs(&batch);
         self.take(&mut chunk, batch)?;
-        let size = if self.partitioner.is_partitioned() { self.chunk_bytes } else { self.stream.buffering.size };
-        let full = chunk.bytes >= size.min(self.chunk_bytes_max) || chunk.source_bytes >= self.chunk_bytes_max;
+        let full = self.is_full(&chunk);
         self.chunk = Some(chunk);
         Ok(if full { Step::Full } else { Step::Gathered })
     }
@@ -206,6 +218,21 @@ impl Gatherer {
 
     pub(crate) fn on_more(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
         self.tail.on_more(wake);
+    }
+
+    /// Whether records up to here may be gone by the stream's policy, as it is or was.
+    fn may_expire(&self, last: Lsn) -> bool {
+        let was = || self.journal.as_ref().is_some_and(|journal| journal.with(|state| state.has_let_go(last)));
+        self.stream.log.expire_undelivered || was()
+    }
+
+    fn is_full(&self, chunk: &Gathered) -> bool {
+        let at_most = chunk.bytes >= self.chunk_bytes_max || chunk.source_bytes >= self.chunk_bytes_max;
+        // With partitions each of them has a size of its own.
+        let one_object = !self.partitioner.is_partitioned();
+        let buffering = &self.stream.buffering;
+        let object = buffering.object_size.is_some_and(|size| self.ratio.encoded(chunk.bytes) >= size);
+        at_most || one_object && (chunk.bytes >= buffering.size || object)
     }
 
     fn begin(&self, from: Lsn) -> Result<Gathered, GatherError> {

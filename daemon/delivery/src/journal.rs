@@ -47,6 +47,10 @@ enum Entry {
         chunk: u64,
         to: String,
     },
+    /// The log may have let go of undelivered records up to here, because the stream's policy said so at the time.
+    LetGo {
+        through: u64,
+    },
 }
 
 /// The state that the entries add up to.
@@ -64,6 +68,9 @@ pub(crate) struct State {
     settled: Counts,
     /// Staged and not done, by chunk number.
     open: BTreeMap<u64, StagedChunk>,
+    /// Records up to here may be gone, undelivered, by a policy that was.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    let_go: u64,
 }
 
 const VERSION: u32 = 1;
@@ -102,6 +109,11 @@ impl State {
 
     pub(crate) fn origin(&self) -> u64 {
         self.origin
+    }
+
+    /// Whether a record that is gone, and was not delivered, may have expired by what the policy was.
+    pub(crate) fn has_let_go(&self, lsn: Lsn) -> bool {
+        lsn.get() <= self.let_go
     }
 
     /// The id of the log that the records are in.
@@ -146,6 +158,7 @@ impl State {
                 (counts.delivered, counts.failed) = (0, 0);
             }
             Entry::Redirected { chunk, to } => self.decided(chunk)?.about.redirected = Some(to),
+            Entry::LetGo { through } => self.let_go = self.let_go.max(through),
         }
         Ok(())
     }
@@ -261,6 +274,7 @@ impl Journal {
             next_chunk: 1,
             settled: Counts::default(),
             open: BTreeMap::new(),
+            let_go: 0,
         });
         if state.delivery_stream != stream || state.log != source_id {
             return Err(JournalError::Foreign {
@@ -326,6 +340,14 @@ impl Journal {
     /// Durable on return. For a delivery stream that is not running. Blocks.
     pub(crate) fn redirected(&self, chunk: u64, to: String) -> Result<(), JournalError> {
         self.append(Entry::Redirected { chunk, to })
+    }
+
+    /// Durable on return: records up to here may now go undelivered. Blocks.
+    pub(crate) fn let_go(&self, through: Lsn) -> Result<(), JournalError> {
+        if self.with(|state| state.has_let_go(through)) {
+            return Ok(());
+        }
+        self.append(Entry::LetGo { through: through.get() })
     }
 
     pub(crate) fn close(&self) -> Result<(), std::io::Error> {
@@ -422,6 +444,11 @@ fn replay(log: &ShardLog) -> Result<Option<State>, JournalError> {
         }
     }
     Ok(read)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn encode(entry: &Entry) -> Bytes {

@@ -18,6 +18,7 @@ mod inline;
 mod journal;
 mod manifest;
 mod name;
+mod object_size;
 mod originals;
 mod packed;
 mod pipeline;

@@ -123,6 +123,9 @@ pub struct Status {
     pub accounting_mismatch: bool,
     /// What keeps it from delivering now.
     pub problem: Option<String>,
+    /// About the records that wait to be delivered, and what will become of it if nothing is done. Who owns the log says so.
+    pub backlog_bytes: u64,
+    pub warning: Option<String>,
 }
 
 /// A running delivery stream.
@@ -227,13 +230,15 @@ impl Pipeline {
             retained: !stream.log.retention.is_zero() || parts.claim != Claim::Own,
         };
         let policy = stream.log;
+        let ratio = Arc::default();
         let gatherer = Gatherer::new(
             Arc::clone(&stream),
             Arc::clone(&disk),
             Arc::clone(&clock),
             (spool_dir.join("gathering"), parts.bounds.chunk_bytes),
             (log.tail(state.staged_through()), parts.transform),
-        );
+        )
+        .told_by(Arc::clone(&ratio), Arc::clone(&journal));
         let stager = Stager::new(StagerParts {
             stream: Arc::clone(&stream),
             stream_id: parts.stream_id,
@@ -242,6 +247,7 @@ impl Pipeline {
             log: log.clone(),
             journal: Arc::clone(&journal),
             staged_dir,
+            ratio,
         });
         let planner = Planner {
             stream,
@@ -281,6 +287,8 @@ impl Pipeline {
             staged_chunks: state.open_chunks().count() as u64,
             accounting_mismatch: self.ledger.mismatch().is_some(),
             problem: self.problem(),
+            backlog_bytes: 0,
+            warning: None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hydrant_config::DeliveryStreamSpec;
 use hydrant_disk::Disk;
-use hydrant_record::{Epoch, StreamId, Unit};
+use hydrant_record::{Epoch, Lsn, StreamId, Unit};
 use hydrant_shardlog::{Clock, ShardLog};
 
 use crate::accounting::Counts;
@@ -66,7 +66,8 @@ impl Refuser {
         let id = ChunkId { delivery_stream: self.stream_id, epoch, chunk: chunk.chunk };
         let mut build = Build::new(id, out, Counts::default());
         let identity = build.identity(self.log.id(), 0, self.clock.now());
-        let rejects = Rejects::expirable(self.stream.log.expire_undelivered);
+        let let_go = Lsn::new(chunk.from).is_some_and(|from| self.journal.with(|state| state.has_let_go(from)));
+        let rejects = Rejects::expirable(self.stream.log.expire_undelivered || let_go);
         let rejects = rejects.split_by(Splitter::of_aggregates(deaggregated)).of_requests(&self.stream, identity);
         let (refused, expired) = self.lines(rejects, requests, &mut spool)?;
         let written = ErrorOutput::new(Arc::clone(&self.stream)).push(&mut build, &spool)?;

@@ -26,6 +26,9 @@ impl Pipeline {
             before: now.filter(|_| retained).map(|now| before_now(now, self.policy.retention)),
             bytes_max: Some(self.policy.size_max),
         };
+        if self.policy.expire_undelivered {
+            self.note_expiry(&limits)?;
+        }
         if let Some(expired) = self.log.expire(&limits, expendable)? {
             let (first, last) = (expired.first, expired.last);
             tracing::debug!(delivery_stream = %self.name, %first, %last, "the log keeps these records no longer");
@@ -36,6 +39,26 @@ impl Pipeline {
         // A record that was stored meanwhile makes the log look idle once more, which costs it a small segment.
         *self.commits.lock().expect("no thread panics while it notes a number") = Some(self.log.progress().commits);
         Ok(())
+    }
+
+    /// To be called before the log lets go of records that are over these limits, delivered or not: if the policy is another one
+    /// by the time their absence is met, they are counted as expired all the same. Blocks on the disk.
+    pub fn note_expiry(&self, limits: &Limits) -> io::Result<()> {
+        let Some(last) = self.log.last().filter(|last| Some(*last) > self.settled()) else { return Ok(()) };
+        let old = limits.before.map(|before| self.log.seek_time(before)).transpose().map_err(io::Error::other)?;
+        let too_old = old.flatten() > self.settled();
+        let too_many = limits.bytes_max.is_some_and(|max| self.log.bytes().is_ok_and(|bytes| bytes > max));
+        if !(too_old || too_many) {
+            return Ok(());
+        }
+        self.journal.let_go(last).map_err(io::Error::other)
+    }
+
+    /// When the oldest record arrived that is not settled; `None` if there is none, or it cannot be read. Blocks on the disk.
+    #[must_use]
+    pub fn waiting_since(&self) -> Option<Timestamp> {
+        let oldest = self.log.tail(self.settled()).next(1).ok()??;
+        oldest.records().first().map(|record| record.arrived_at)
     }
 
     fn tended_at(&self) -> Option<u64> {

@@ -150,6 +150,12 @@ impl SpoolReader {
         !self.rest.is_empty() || self.next < self.extents.len()
     }
 
+    /// Bytes of the entries that are left, and a little for each.
+    pub(crate) fn rest(&self) -> u64 {
+        let extents = self.extents.iter().skip(self.next).map(|extent| extent.length as u64);
+        self.rest.len() as u64 + extents.sum::<u64>()
+    }
+
     fn entry(&mut self) -> io::Result<SpoolEntry> {
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the spool file was changed by somebody else");
         if self.rest.len() < HEADER_BYTES {

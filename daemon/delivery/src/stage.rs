@@ -19,6 +19,7 @@ use crate::group::{ErrorType, Failure, Group};
 use crate::journal::{About, Journal, JournalError, StagedChunk, State};
 use crate::manifest::Route;
 use crate::name::ChunkId;
+use crate::object_size::Ratio;
 use crate::originals::Rejects;
 use crate::packed::Packed;
 use crate::split::Splitter;
@@ -71,6 +72,7 @@ pub(crate) struct Stager {
     sources: Box<dyn Encoder>,
     errors: ErrorOutput,
     splitter: Splitter,
+    ratio: Arc<Ratio>,
 }
 
 enum Output {
@@ -87,6 +89,8 @@ pub(crate) struct StagerParts {
     pub(crate) log: ShardLog,
     pub(crate) journal: Arc<Journal>,
     pub(crate) staged_dir: PathBuf,
+    /// Of the objects that it encodes; the gatherer reads it.
+    pub(crate) ratio: Arc<Ratio>,
 }
 
 /// Where a chunk's staged file is.
@@ -96,7 +100,7 @@ pub(crate) fn staged_path(dir: &Path, chunk: u64) -> PathBuf {
 
 impl Stager {
     pub(crate) fn new(parts: StagerParts) -> Stager {
-        let StagerParts { stream, stream_id, disk, clock, log, journal, staged_dir } = parts;
+        let StagerParts { stream, stream_id, disk, clock, log, journal, staged_dir, ratio } = parts;
         let output = match request_encoder(&stream) {
             Some(requests) => Output::Requests(requests),
             None => Output::Objects(encoder(&stream.format, stream.processing.append_delimiter)),
@@ -108,7 +112,7 @@ impl Stager {
         let sources = encoder(&Format::Lines { compression }, delimiter);
         let errors = ErrorOutput::new(Arc::clone(&stream));
         let splitter = Splitter::new(&stream);
-        Stager { splitter, stream, stream_id, disk, clock, log, journal, staged_dir, output, sources, errors }
+        Stager { splitter, stream, stream_id, disk, clock, log, journal, staged_dir, output, sources, errors, ratio }
     }
 
     /// Blocks on CPU and disk.
@@ -149,7 +153,8 @@ impl Stager {
             for part in 0.. {
                 let from = reader.clone();
                 let Output::Objects(encoder) = &mut self.output else { return Ok(()) };
-                let Some(encoded) = build.encode(&mut **encoder, &mut reader, self.stream.buffering.size)? else {
+                let limit = self.ratio.limit(self.stream.buffering.size, self.stream.buffering.object_size);
+                let Some(encoded) = build.encode(&mut **encoder, &mut reader, limit)? else {
                     break;
                 };
                 self.finish(build, rejects, (partition, part), (encoded, from))?;
@@ -178,6 +183,7 @@ impl Stager {
         let address = Address { stream, to, naming, partition, error_output_type };
         let Output::Objects(encoder) = &self.output else { return Ok(()) };
         let records = meta.records;
+        self.ratio.learn(meta.bytes, at.length);
         match build.push_object(address, part, &**encoder, (meta, &at)) {
             Ok(()) => {
                 build.counts.delivered += at.encoded.records;

@@ -21,10 +21,12 @@ pub enum Refusal {
     Internal,
     /// A policy does not allow it.
     Denied,
+    /// The delivery stream's backlog is as large as it may be.
+    Backlog,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 13] = [
+    pub const ALL: [Refusal; 14] = [
         Refusal::Authentication,
         Refusal::Malformed,
         Refusal::Invalid,
@@ -38,6 +40,7 @@ impl Refusal {
         Refusal::LogFailed,
         Refusal::Internal,
         Refusal::Denied,
+        Refusal::Backlog,
     ];
 
     #[must_use]
@@ -56,6 +59,7 @@ impl Refusal {
             Refusal::LogFailed => "log_failed",
             Refusal::Internal => "internal",
             Refusal::Denied => "denied",
+            Refusal::Backlog => "backlog",
         }
     }
 }

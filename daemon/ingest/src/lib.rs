@@ -17,6 +17,7 @@ mod firehose;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gate;
 mod kinesis;
 pub mod record_id;
 mod registry;
@@ -36,6 +37,7 @@ pub use control::{ControlError, ControlPlane, NewDeliveryStream};
 pub use counters::{Counters, Refusal};
 pub use error::ApiError;
 pub use firehose::{Mappings, delivery_stream_from_request};
+pub use gate::Gate;
 pub use kinesis::{EventBudget, Kinesis, KinesisCalls, KinesisPlane, KinesisStream, KinesisStreams};
 pub use registry::{
     DeliveryStreamDefinition, Entry, KinesisSource, Origin, Registry, RegistryError, Status, StreamHandle,

@@ -10,7 +10,7 @@ use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::ShardLog;
 use serde_json::Value;
 
-use crate::StreamSettings;
+use crate::{Gate, StreamSettings};
 
 /// What a delivery stream is.
 #[derive(Clone, Debug)]
@@ -60,6 +60,7 @@ pub struct StreamHandle {
     pub id: StreamId,
     /// Its own, or that of the Kinesis stream which it reads.
     pub log: ShardLog,
+    pub gate: Gate,
 }
 
 /// One delivery stream. Its name, region and source never change.

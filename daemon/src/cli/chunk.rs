@@ -11,6 +11,7 @@ use hydrant_config::{DeliveryStream, ObjectStore, Place, S3Options};
 use hydrant_delivery::{ChunkError, Chunks, OpenChunk, Places};
 use hydrant_ingest::{Mappings, StoredOrigin, StoredStatus, StoredStream, delivery_stream_from_request};
 use hydrant_record::Timestamp;
+use hydrant_shardlog::ShardLog;
 use hydrant_sinks::SinkError;
 use tokio::sync::mpsc;
 
@@ -95,11 +96,12 @@ impl List {
         };
         let mut all = Vec::new();
         for stored in streams {
-            let chunks = engine.chunks(&definition(&engine, &stored)?, stored.id)?;
+            let chunks = engine.chunks(&definition(&engine, &stored)?, &stored)?;
             let open = chunks.list().map_err(|error| refused(&error))?;
-            close(chunks)?;
+            chunks.close().map_err(|error| Failure::of(Exit::Io, &error))?;
             all.extend(open.into_iter().map(|chunk| (stored.name.to_string(), chunk)));
         }
+        close_shared(&engine)?;
         if self.json {
             let rows =
                 all.iter().map(|(stream, chunk)| serde_json::json!({ "delivery_stream": stream, "chunk": chunk }));
@@ -117,9 +119,9 @@ impl Discard {
     fn execute(self) -> Result<(), Failure> {
         let engine = open(&self.config)?;
         let stored = named(&engine, &self.stream)?;
-        let chunks = engine.chunks(&definition(&engine, &stored)?, stored.id)?;
+        let chunks = engine.chunks(&definition(&engine, &stored)?, &stored)?;
         let discarded = chunks.discard(self.chunk).map_err(|error| refused(&error));
-        close(chunks)?;
+        close(&engine, chunks)?;
         let OpenChunk { chunk, from, to, counts, .. } = discarded?;
         let records = counts.delivered + counts.failed;
         say(format_args!("chunk {chunk}: {records} records of {from} to {to} are discarded"));
@@ -141,9 +143,9 @@ impl Redirect {
         };
         let (store, identity) = self.to.store(&engine, &stream)?;
         let sink = hydrant_sinks::object_sink(&store, disk).map_err(wrong)?;
-        let chunks = engine.chunks(&stream, stored.id)?;
+        let chunks = engine.chunks(&stream, &stored)?;
         let redirected = chunks.redirect(self.chunk, &places, (&*sink, identity)).await;
-        close(chunks)?;
+        close(&engine, chunks)?;
         let done = redirected.map_err(|error| refused(&error))?;
         let (chunk, there, here) = (self.chunk, done.at_their_own_place, done.redirected);
         say(format_args!("chunk {chunk}: {here} objects are written to {sink}, {there} are at their own place"));
@@ -215,8 +217,15 @@ fn definition(engine: &Engine, stored: &StoredStream) -> Result<DeliveryStream, 
     }
 }
 
-fn close(chunks: Chunks) -> Result<(), Failure> {
-    chunks.close().map_err(|error| Failure::of(Exit::Io, &error))
+fn close(engine: &Engine, chunks: Chunks) -> Result<(), Failure> {
+    chunks.close().map_err(|error| Failure::of(Exit::Io, &error))?;
+    close_shared(engine)
+}
+
+/// The logs of Kinesis streams that were opened on the way.
+fn close_shared(engine: &Engine) -> Result<(), Failure> {
+    let closed = engine.kinesis.take_all().iter().try_for_each(ShardLog::close);
+    closed.map_err(|error| Failure::of(Exit::Io, &error))
 }
 
 fn refused(error: &ChunkError) -> Failure {

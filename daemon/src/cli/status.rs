@@ -41,6 +41,9 @@ impl ShowStatus {
             if let Some(problem) = stream["problem"].as_str() {
                 say(format_args!("{}: {problem}", text_of(&stream["name"])));
             }
+            if let Some(warning) = stream["warning"].as_str() {
+                say(format_args!("{}: warning: {warning}", text_of(&stream["name"])));
+            }
         }
         Ok(())
     }

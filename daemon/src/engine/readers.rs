@@ -1,10 +1,12 @@
 //! Who reads a Kinesis stream, and how far: records that are not settled by all of them stay.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hydrant_config::StreamName;
 use hydrant_ingest::{StoredStatus, StoredStream};
 use hydrant_record::{Lsn, StreamId};
+use hydrant_shardlog::Limits;
 
 use super::Engine;
 
@@ -27,6 +29,17 @@ impl Reader {
 }
 
 impl Engine {
+    /// Has those who let records of a Kinesis stream expire write down that they do; see [`hydrant_delivery::Pipeline::note_expiry`]. Blocks.
+    pub(crate) fn note_expiry(&self, kinesis: StreamId, limits: &Limits) -> io::Result<()> {
+        let stored = self.catalog.streams();
+        let reads = |id: &StreamId| {
+            stored.iter().any(|one| one.id == *id && one.source.is_some_and(|source| source.stream == kinesis))
+        };
+        let running: Vec<_> = self.running().iter().filter(|(id, _)| reads(id)).map(|(_, one)| one.clone()).collect();
+        let mut expiring = running.iter().filter(|one| one.stream.log.expire_undelivered);
+        expiring.try_for_each(|one| one.pipeline.note_expiry(limits))
+    }
+
     /// The delivery streams that the records of a Kinesis stream must wait for.
     pub(crate) fn readers_of(&self, kinesis: StreamId) -> Vec<Reader> {
         let running = self.running();

@@ -338,3 +338,24 @@ fn domains_have_arns_and_clusters_of_their_own() {
     4 problems; nothing was started
     "#);
 }
+
+#[test]
+fn sizes_that_mean_nothing_there_are_refused() {
+    let text = "    buffering: { object_size: 8 MiB }\n    destination: { http_endpoint: { url: https://a.example } }\n    \
+                backup: { file: { directory: b } }";
+    let said = stream_problems(text);
+    assert!(said.contains("delivery_streams[0].buffering.object_size: only objects have it, and `http_endpoint` takes requests, got 8 MiB"), "{said}");
+    assert!(said.contains("hint: remove the key; `size` is the size of a request"), "{said}");
+    let text = "    from_stream: { name: clicks }\n    backlog_max: 1 GiB\n    destination: { file: { directory: a } }";
+    let said = stream_problems(text);
+    assert!(said.contains("delivery_streams[0].backlog_max: with `from_stream` nobody puts to the delivery stream who could be kept waiting, got 1 GiB"), "{said}");
+    let text = "    buffering: { object_size: 2 GiB }\n    backlog_max: 1 MiB\n    history: { retention: 1 h, size_max: 1 KiB }\n    destination: { file: { directory: a } }";
+    let said = stream_problems(text);
+    for wanted in [
+        "buffering.object_size: must be 1 MiB to 1 GiB, got 2 GiB",
+        "backlog_max: must be 16 MiB to",
+        "history.size_max: must be 1 MiB to 64 GiB, got 1 KiB",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}

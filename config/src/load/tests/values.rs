@@ -60,6 +60,19 @@ fn a_history_is_kept_as_long_as_it_is_told_to() {
 }
 
 #[test]
+fn the_size_of_objects_takes_the_place_of_that_of_the_buffer() {
+    let buffering =
+        |text: &str| loaded(&format!("{SMALLEST}    buffering: {text}\n")).config.delivery_streams[0].buffering;
+    let alone = buffering("{ object_size: 128 MiB }");
+    assert_eq!((alone.size, alone.object_size), (1 << 30, Some(128 << 20)));
+    let both = buffering("{ size: 32 MiB, object_size: 8 MiB }");
+    assert_eq!((both.size, both.object_size), (32 << 20, Some(8 << 20)));
+    assert_eq!(buffering("{ interval: 5 s }").object_size, None);
+    let limited = loaded(&format!("{SMALLEST}    backlog_max: 50 GiB\n"));
+    assert_eq!(limited.config.delivery_streams[0].backlog_max, Some(50 << 30));
+}
+
+#[test]
 fn a_delivery_stream_may_read_a_kinesis_stream() {
     let source = |text: &str| {
         let yaml = format!("{SMALLEST}    from_stream: {text}\n    log: {{ expire_undelivered: true }}\n");

@@ -8,7 +8,7 @@ use crate::requests::{ENDPOINT, sums};
 use crate::server::{Broken, Server};
 use crate::support::{Place, options};
 use hydrant_config::ObjectStore;
-use hydrant_delivery::{ChunkError, Chunks, ChunksParts, Places, Redirected};
+use hydrant_delivery::{ChunkError, Chunks, ChunksParts, Claim, Places, Redirected};
 use hydrant_disk::{Disk, RealDisk};
 use hydrant_record::StreamId;
 use hydrant_sinks::{Sink, SinkErrorKind};
@@ -18,7 +18,8 @@ fn chunks(place: &Place) -> Chunks {
     let log = place.log(Arc::clone(&disk)).unwrap();
     let (stream, dir) = (place.stream.clone(), place.delivery_dir());
     let stream_id = StreamId([7; 16]);
-    Chunks::open(ChunksParts { stream, stream_id, dir, disk, log, journal_options: options() }).unwrap()
+    Chunks::open(ChunksParts { stream, stream_id, dir, disk, log, claim: Claim::Own, journal_options: options() })
+        .unwrap()
 }
 
 /// Runs until a chunk is staged that `sink` or the backup does not take, and stops.

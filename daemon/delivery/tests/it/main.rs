@@ -8,6 +8,7 @@ mod crash;
 mod explain;
 mod flow;
 mod loss;
+mod object_size;
 mod requests;
 mod retention;
 mod server;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{GRACE, Place, append, numbered};
+use hydrant_config::{DeliveryStream, LogPolicy};
 use hydrant_delivery::{Accounting, Pipeline};
 use hydrant_disk::{Disk, RealDisk};
 use hydrant_record::{Lsn, Timestamp};
@@ -88,6 +89,30 @@ async fn records_that_went_undelivered_by_the_policy_are_counted_once() {
     let mut lines = place.lines_below("");
     lines.sort();
     assert_eq!(lines, ["five", "one"]);
+}
+
+/// The policy lets records go, and is another one when their absence is met.
+#[tokio::test(start_paused = true)]
+async fn records_that_expired_are_counted_though_the_policy_is_another_by_then() {
+    let log = "    buffering: { interval: 900 s }\n    log: { retention: 1 h, expire_undelivered: true }";
+    let mut place = Place::new(&(log.to_owned() + DESTINATION));
+    let (log, pipeline) = begin(&place);
+    append(&log, &["one", "two", "three"]);
+    pipeline.tend(after_minutes(61)).unwrap();
+    assert_eq!(log.first(), None);
+    append(&log, &["four"]);
+    // Nothing was staged: what it had in memory goes with it.
+    pipeline.stop().await.unwrap();
+    log.close().unwrap();
+    let mut spec = place.stream.clone().into_spec();
+    (spec.log, spec.buffering.interval) = (LogPolicy::default(), Duration::ZERO);
+    place.stream = DeliveryStream::new(spec).unwrap();
+    for _ in 0..2 {
+        let accounting = place.deliver_all(None).await.accounting;
+        let wanted = Accounting { stored: 4, delivered: 1, expired: 3, ..Accounting::default() };
+        assert!(accounting == wanted && accounting.holds(), "{accounting:?}");
+    }
+    assert_eq!(place.lines_below(""), ["four"]);
 }
 
 #[tokio::test(start_paused = true)]

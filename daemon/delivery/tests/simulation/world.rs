@@ -250,6 +250,7 @@ impl World {
             dir: DELIVERY.into(),
             disk: Arc::clone(disk),
             log,
+            claim: Claim::Own,
             journal_options: self.options(),
         };
         let chunks = self.or_armed(armed, Chunks::open(parts))?;

@@ -98,6 +98,7 @@ pub fn delivery_stream_from_request(
         buffering,
         log: LogPolicy::default(),
         history: HistoryPolicy::default(),
+        backlog_max: None,
         processing,
         partitioning,
         format,

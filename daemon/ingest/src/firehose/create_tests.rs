@@ -98,7 +98,7 @@ fn the_smallest_request_gets_awss_defaults() {
     let stream = made(json!({ "Prefix": null }));
     assert_eq!(stream.name.as_str(), "demo");
     assert_eq!(stream.region.as_deref(), Some("eu-west-1"));
-    assert_eq!(stream.buffering, Buffering { size: 5 << 20, interval: Duration::from_secs(300) });
+    assert_eq!(stream.buffering, Buffering { size: 5 << 20, object_size: None, interval: Duration::from_secs(300) });
     assert!(matches!(stream.format, Format::Lines { compression: LineCompression::None }));
     assert!(stream.partitioning.is_none() && stream.processing.plugins.is_empty());
     assert!(!stream.processing.append_delimiter);
@@ -122,7 +122,7 @@ fn everything_that_is_built_arrives_in_the_delivery_stream() {
         ])),
     }));
     assert!(matches!(stream.format, Format::Lines { compression: LineCompression::Gzip }));
-    assert_eq!(stream.buffering, Buffering { size: 1 << 20, interval: Duration::ZERO });
+    assert_eq!(stream.buffering, Buffering { size: 1 << 20, object_size: None, interval: Duration::ZERO });
     let naming = &stream.error_store().naming;
     assert_eq!(naming.time_zone, Tz::Europe__Berlin);
     assert_eq!(naming.file_extension.as_deref(), Some(".json.gz"));
@@ -133,7 +133,7 @@ fn everything_that_is_built_arrives_in_the_delivery_stream() {
 #[test]
 fn dynamic_partitioning_has_its_own_bounds_and_defaults() {
     let stream = made(partitioned());
-    assert_eq!(stream.buffering, Buffering { size: 128 << 20, interval: Duration::from_secs(300) });
+    assert_eq!(stream.buffering, Buffering { size: 128 << 20, object_size: None, interval: Duration::from_secs(300) });
     let partitioning = stream.partitioning.as_ref().unwrap();
     assert_eq!(partitioning.jq.as_ref().unwrap().names(), ["customer"]);
     let hints = |size: i64, interval: i64| json!({ "SizeInMBs": size, "IntervalInSeconds": interval });

@@ -126,5 +126,5 @@ pub(super) fn hints(given: (Option<i64>, Option<i64>), usual: (i64, i64)) -> Res
         }
     };
     let [size, interval] = [size, interval].map(|value| u64::try_from(value).unwrap_or_default());
-    Ok(Buffering { size: size * MIB, interval: Duration::from_secs(interval) })
+    Ok(Buffering { size: size * MIB, object_size: None, interval: Duration::from_secs(interval) })
 }

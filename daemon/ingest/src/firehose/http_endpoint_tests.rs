@@ -32,7 +32,7 @@ fn the_smallest_request_gets_awss_defaults() {
     assert!(made.access_key.is_none() && made.common_attributes.is_empty());
     assert_eq!((made.content_encoding, made.retry), (ContentEncoding::None, Duration::from_secs(300)));
     assert_eq!(made.source_arn, "arn:aws:firehose:eu-west-1:123456789012:deliverystream/partner");
-    assert_eq!(stream.buffering, Buffering { size: 5 << 20, interval: Duration::from_secs(300) });
+    assert_eq!(stream.buffering, Buffering { size: 5 << 20, object_size: None, interval: Duration::from_secs(300) });
     assert_eq!(stream.backup.as_ref().unwrap().records, BackupRecords::Failed);
     assert!(!stream.processing.append_delimiter);
 }
@@ -61,7 +61,7 @@ fn everything_arrives_in_the_delivery_stream() {
     assert_eq!((made.content_encoding, made.retry), (ContentEncoding::Gzip, Duration::ZERO));
     let attributes: Vec<_> = made.common_attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(attributes, [("none", ""), ("team", "web")]);
-    assert_eq!(stream.buffering, Buffering { size: 64 << 20, interval: Duration::ZERO });
+    assert_eq!(stream.buffering, Buffering { size: 64 << 20, object_size: None, interval: Duration::ZERO });
     assert!(stream.processing.append_delimiter);
     assert!(matches!(stream.format, Format::Lines { compression: LineCompression::Gzip }));
     let backup = stream.backup.as_ref().unwrap();

@@ -44,7 +44,10 @@ fn the_smallest_request_gets_awss_defaults_by_either_name() {
         assert_eq!((made.rotation, made.document_id), (IndexRotation::OneDay, DocumentId::Default));
         assert!(made.login.is_none() && made.type_name.is_none());
         assert_eq!(made.retry, Duration::from_secs(300));
-        assert_eq!(stream.buffering, Buffering { size: 5 << 20, interval: Duration::from_secs(300) });
+        assert_eq!(
+            stream.buffering,
+            Buffering { size: 5 << 20, object_size: None, interval: Duration::from_secs(300) }
+        );
         assert_eq!(stream.backup.as_ref().unwrap().records, BackupRecords::Failed);
     }
 }
@@ -64,7 +67,7 @@ fn everything_arrives_in_the_delivery_stream() {
     let made = cluster(&stream);
     assert_eq!((made.rotation, made.document_id), (IndexRotation::OneWeek, DocumentId::None));
     assert_eq!((made.type_name.as_deref(), made.retry), (Some("_doc"), Duration::from_secs(7200)));
-    assert_eq!(stream.buffering, Buffering { size: 100 << 20, interval: Duration::ZERO });
+    assert_eq!(stream.buffering, Buffering { size: 100 << 20, object_size: None, interval: Duration::ZERO });
     assert_eq!(stream.backup.as_ref().unwrap().records, BackupRecords::All);
 }
 

@@ -101,6 +101,7 @@ impl<'a> Put<'a> {
             ));
         }
         let handle = entry.writable().ok_or_else(|| ApiError::not_found(&valid.name, account))?;
+        handle.gate.check()?;
         let count = valid.data.len();
         let appended = store(handle, valid.data, &operations.counters).await?;
         let encrypted = entry.is_encrypted();
@@ -174,8 +175,11 @@ fn stream_name<'a>(name: Option<Text<'a>>, violations: &mut Violations) -> Cow<'
 }
 
 async fn store(handle: &StreamHandle, data: Vec<Bytes>, counters: &Arc<Counters>) -> Result<Appended, ApiError> {
+    let (count, bytes) = (data.len(), data.iter().map(Bytes::len).sum::<usize>());
     let record = |data| NewRecord { placement: Placement::Any, partition_key: None, data };
-    durable::store(&handle.log, data.into_iter().map(record).collect(), counters).await
+    let appended = durable::store(&handle.log, data.into_iter().map(record).collect(), counters).await?;
+    handle.gate.count(count as u64, bytes as u64);
+    Ok(appended)
 }
 
 fn id_of(handle: &StreamHandle, appended: &Appended, index: usize) -> String {

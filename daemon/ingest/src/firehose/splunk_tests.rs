@@ -27,7 +27,7 @@ fn the_smallest_request_gets_awss_defaults() {
     assert_eq!((made.endpoint.as_str(), made.token.reveal()), ("https://splunk.example.com:8088/", "t0ken"));
     assert_eq!(made.endpoint_type, SplunkEndpoint::Raw);
     assert_eq!((made.ack_timeout, made.retry), (Duration::from_secs(180), Duration::from_secs(3600)));
-    assert_eq!(stream.buffering, Buffering { size: 5 << 20, interval: Duration::from_secs(60) });
+    assert_eq!(stream.buffering, Buffering { size: 5 << 20, object_size: None, interval: Duration::from_secs(60) });
     assert!(!stream.processing.append_delimiter, "as at AWS, delimiters are the producer's matter");
     assert_eq!(stream.backup.as_ref().unwrap().records, BackupRecords::Failed);
 }
@@ -44,7 +44,7 @@ fn everything_arrives_in_the_delivery_stream() {
     let made = collector(&stream);
     assert_eq!(made.endpoint_type, SplunkEndpoint::Event);
     assert_eq!((made.ack_timeout, made.retry), (Duration::from_secs(600), Duration::ZERO));
-    assert_eq!(stream.buffering, Buffering { size: 1 << 20, interval: Duration::ZERO });
+    assert_eq!(stream.buffering, Buffering { size: 1 << 20, object_size: None, interval: Duration::ZERO });
     assert!(stream.processing.append_delimiter);
     assert_eq!(stream.backup.as_ref().unwrap().records, BackupRecords::All);
 }

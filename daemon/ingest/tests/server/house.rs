@@ -11,9 +11,9 @@ use futures::future::BoxFuture;
 use hydrant_config::{AccountId, Credential, Pattern, Policy, S3Connection, Secret, Statement, StreamName, TlsFiles};
 use hydrant_disk::RealDisk;
 use hydrant_ingest::{
-    Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, EventBudget, Front, Keys, Kinesis,
-    KinesisPlane, KinesisStreams, Limits, Mappings, NewDeliveryStream, Origin, Registry, Server, StoredKinesis,
-    StreamHandle, StreamSettings, Tls, delivery_stream_from_request,
+    Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, EventBudget, Front, Gate, Keys,
+    Kinesis, KinesisPlane, KinesisStreams, Limits, Mappings, NewDeliveryStream, Origin, Registry, Server,
+    StoredKinesis, StreamHandle, StreamSettings, Tls, delivery_stream_from_request,
 };
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::{Clock, LogOptions, ShardLog};
@@ -55,7 +55,7 @@ fn open_log(dir: &Path) -> ShardLog {
 impl ControlPlane for OnlyLogs {
     fn create(&self, new: NewDeliveryStream) -> BoxFuture<'_, Result<StreamHandle, ControlError>> {
         let dir = self.0.join(new.definition.name.as_str());
-        Box::pin(async move { Ok(StreamHandle { id: StreamId([2; 16]), log: open_log(&dir) }) })
+        Box::pin(async move { Ok(StreamHandle { id: StreamId([2; 16]), log: open_log(&dir), gate: Gate::default() }) })
     }
 
     fn store(&self, _entry: Arc<Entry>, _changed: DeliveryStreamDefinition) -> BoxFuture<'_, Result<(), ControlError>> {
@@ -144,7 +144,7 @@ impl House {
             origin: Origin::Yaml(Arc::new(stream)),
         };
         let registry = Arc::new(Registry::new());
-        let handle = StreamHandle { id: StreamId([1; 16]), log: log.clone() };
+        let handle = StreamHandle { id: StreamId([1; 16]), log: log.clone(), gate: Gate::default() };
         registry.insert(Entry::active(definition, handle)).unwrap();
         let credential = Credential::new(GOOD.key, Secret::new(GOOD.secret));
         let mut reader = Credential::new(READER.key, Secret::new(READER.secret));
