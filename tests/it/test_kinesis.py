@@ -22,7 +22,7 @@ CREATED = 3
 
 @pytest.fixture
 def daemon(daemon_of):
-    return daemon_of([]).start()
+    return daemon_of([], data_dir_encrypted=True).start()
 
 
 def kinesis(daemon):
@@ -348,6 +348,9 @@ def test_what_is_said_of_streams_and_consumers_outlives_a_kill(daemon):
     assert len(changed["DesiredShardLevelMetrics"]) == 5 and changed["StreamARN"] == arn
     refused("ValidationException", client.enable_enhanced_monitoring, StreamName="s", ShardLevelMetrics=["Some"])
     refused("InvalidArgumentException", client.start_stream_encryption, StreamName="s", EncryptionType="KMS", KeyId="my key")
+    own = "arn:aws:kms:us-east-1:123456789012:key/0f1e2d3c-0000-4000-8000-000000000000"
+    text = refused("InvalidArgumentException", client.start_stream_encryption, StreamName="s", EncryptionType="KMS", KeyId=own)
+    assert "alias/aws/kinesis" in text
     client.start_stream_encryption(StreamName="s", EncryptionType="KMS", KeyId="alias/aws/kinesis")
     client.update_stream_mode(StreamARN=arn, StreamModeDetails={"StreamMode": "ON_DEMAND"})
     client.update_max_record_size(StreamARN=arn, MaxRecordSizeInKiB=2048)

@@ -47,6 +47,12 @@ impl ApiError {
         ApiError::new("UnknownOperationException", status, Refusal::Unsupported, message)
     }
 
+    /// Nothing in the request says which operation it is. The front end's own answer: 403, and in XML.
+    pub fn no_operation() -> ApiError {
+        let message = "Unable to determine service/operation name to be authorized";
+        ApiError::new("AccessDeniedException", StatusCode::FORBIDDEN, Refusal::Unsupported, message)
+    }
+
     pub fn not_found(name: &str, account: &str) -> ApiError {
         let message = format!("Firehose {name} not found under account {account}.");
         ApiError::new("ResourceNotFoundException", StatusCode::BAD_REQUEST, Refusal::NotFound, message)

@@ -150,7 +150,8 @@ fn check_content(head: &Parts, wire: Option<Wire>, body: &[u8]) -> Result<Wire, 
     if body.is_empty() {
         return Err(ApiError::serialization("the request has no body"));
     }
-    let wire = wire.ok_or_else(|| unknown_content(head))?;
+    let targeted = !target_text(head).is_empty();
+    let wire = wire.ok_or_else(|| if targeted { unknown_content(head) } else { ApiError::no_operation() })?;
     let coding = head.headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or_default());
     match coding {
         None | Some("identity") => Ok(wire),

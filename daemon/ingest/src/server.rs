@@ -6,6 +6,7 @@ mod audit;
 mod body;
 mod connection;
 mod cors;
+mod patience;
 mod reply;
 mod sniff;
 mod tls;
@@ -68,6 +69,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// For a complete body.
     pub body_timeout: Duration,
+    /// For the next bytes of an answer to be taken; who takes nothing is cut off.
+    pub write_timeout: Duration,
     /// For requests in flight at shutdown.
     pub drain_timeout: Duration,
 }
@@ -81,6 +84,7 @@ impl Default for Limits {
             head_bytes_max: 64 << 10,
             head_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -42,14 +42,22 @@ impl<'a> Key<'a> {
              for the encryption of the volume that the records are on."
         } else if self.arn.is_some() {
             "KeyARN must not be given for the KeyType AWS_OWNED_CMK."
-        } else if !mappings.data_dir_encrypted {
-            "Hydrant does not encrypt records itself; put its `data_dir` on an encrypted volume and say so by \
-             `data_dir_encrypted: true` in the configuration."
         } else {
-            return Ok(());
+            return vouched(mappings);
         };
         Err(ApiError::invalid_argument(refused))
     }
+}
+
+/// Whether the operator says that the records are encrypted where they lie; of Kinesis streams, too.
+pub(crate) fn vouched(mappings: &Mappings) -> Result<(), ApiError> {
+    if mappings.data_dir_encrypted {
+        return Ok(());
+    }
+    Err(ApiError::invalid_argument(
+        "Hydrant does not encrypt records itself; put its `data_dir` on an encrypted volume and say so by \
+         `data_dir_encrypted: true` in the configuration.",
+    ))
 }
 
 /// Done when it returns: `ENABLING` and `DISABLING` are never seen.

@@ -32,6 +32,7 @@ use crate::{ApiError, DeliveryStreamDefinition};
 
 use create::create;
 pub use create::delivery_stream_from_request;
+pub(crate) use encryption::vouched;
 pub(crate) use put::{Put, mistyped};
 
 pub(crate) const TARGET: &str = "Firehose_20150804.";

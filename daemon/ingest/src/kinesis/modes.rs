@@ -110,7 +110,7 @@ pub(super) async fn monitoring(enable: bool, at: &Request) -> Result<String, Api
     Ok(answer.to_string())
 }
 
-/// Records the key, and shows it from then on. What is stored is not encrypted by it.
+/// Switched only where the operator vouches for the volume, and by the key that stands for it. As for delivery streams.
 pub(super) async fn encryption(start: bool, at: &Request) -> Result<String, ApiError> {
     let shape = Shape::root(&at.body)?;
     let mut violations = Violations::default();
@@ -132,6 +132,15 @@ pub(super) async fn encryption(start: bool, at: &Request) -> Result<String, ApiE
         )));
     }
     let stream = named.find(at)?;
+    if start {
+        if key.rsplit(':').next() != Some("alias/aws/kinesis") {
+            return Err(ApiError::invalid_argument(
+                "Hydrant has no key service, so a customer managed key cannot be used; give the KeyId alias/aws/kinesis, which \
+                 stands for the encryption of the volume that the records are on.",
+            ));
+        }
+        crate::firehose::vouched(&at.operations.mappings)?;
+    }
     update(&stream, at, |settings| {
         settings.key_id = start.then(|| key.to_owned());
         Ok(())

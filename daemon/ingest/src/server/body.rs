@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{Method, StatusCode, header};
+use http::{Method, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -33,8 +33,7 @@ pub(super) async fn read(
         return Err(ApiError::invalid_signature("':authority' and 'Host' name different hosts.").closing());
     }
     if head.method != Method::POST {
-        let text = format!("the method must be POST, got {}", head.method);
-        return Err(ApiError::unknown_operation(StatusCode::NOT_FOUND, text).closing());
+        return Err(ApiError::no_operation().closing());
     }
     if body.size_hint().lower() > limits.body_bytes_max as u64 {
         // Who asks before sending is told before sending; everybody else must be listened to, or the reply is lost.

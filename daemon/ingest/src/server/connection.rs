@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::patience::Patient;
 use super::{Limits, Shared, respond, sniff};
 
 /// A peer that does not answer a ping for this long is gone.
@@ -34,17 +35,46 @@ struct Load(Arc<Counts>);
 struct Counts {
     begun: AtomicUsize,
     under_way: AtomicUsize,
+    /// Whole answers that the client's windows have no room for yet, and those that they had.
+    waiting: AtomicUsize,
+    taken: AtomicUsize,
 }
 
 /// One request, until its answer was sent or given up.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Counts>);
+pub(super) struct UnderWay {
+    counts: Arc<Counts>,
+    answered: bool,
+}
+
+impl UnderWay {
+    /// Its answer is there, as a whole.
+    pub(super) fn answer(&mut self) {
+        self.answered = true;
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Load {
     fn begin(&self) -> UnderWay {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         self.0.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(&self.0))
+        UnderWay { counts: Arc::clone(&self.0), answered: false }
+    }
+
+    /// Completes when answers wait for the client's windows and none was taken for `timeout`, and at twice the time at the
+    /// latest.
+    async fn stuck_for(&self, timeout: Duration) {
+        let mut before = None;
+        loop {
+            let waiting = self.0.waiting.load(Ordering::Relaxed) > 0;
+            let now = waiting.then(|| self.0.taken.load(Ordering::Relaxed));
+            if now.is_some() && now == before {
+                return;
+            }
+            before = now;
+            tokio::time::sleep(timeout).await;
+        }
     }
 
     /// Completes when nothing was under way for `timeout`, and at twice the time at the latest.
@@ -63,7 +93,11 @@ impl Load {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.counts.under_way.fetch_sub(1, Ordering::Relaxed);
+        if self.answered {
+            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.counts.taken.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -97,6 +131,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, timeout) = (context.0, context.1.limits.head_timeout);
+    let stream = Patient::new(stream, context.1.limits.write_timeout);
     match tokio::time::timeout(timeout, sniff::speaks_http2(stream)).await {
         Ok(Ok((true, stream))) => ended(Box::pin(talk_http2(stream, context)).await),
         Ok(Ok((false, stream))) => ended(Box::pin(talk_http1(stream, context)).await),
@@ -162,6 +197,10 @@ where
         outcome = connection.as_mut() => return outcome,
         () = stopped(stopping) => false,
         () = load.idle_for(limits.head_timeout) => true,
+        () = load.stuck_for(limits.write_timeout) => {
+            tracing::debug!(%peer, "a client took nothing of its answers");
+            return Ok(());
+        }
     };
     connection.as_mut().graceful_shutdown();
     if !idle {

@@ -38,7 +38,11 @@ impl ReplyBody {
     }
 
     pub(super) fn holding(mut self, under_way: UnderWay) -> ReplyBody {
-        self._under_way = Some(under_way);
+        let whole = matches!(self.content, Content::Whole(_));
+        let under_way = self._under_way.insert(under_way);
+        if whole {
+            under_way.answer();
+        }
         self
     }
 }
@@ -95,7 +99,14 @@ pub(super) fn refusal(error: &ApiError, wire: Wire, version: Version) -> Respons
     // The front end writes `Message` where the services write `message`.
     let key = if error.code == "SerializationException" { "Message" } else { "message" };
     let text = serde_json::json!({ "__type": error.code, key: error.message }).to_string();
-    let mut response = with_ids(error.status, wire.media_type(), ReplyBody::whole(wire.encode(text)));
+    let (media_type, bytes) = if error.status == StatusCode::FORBIDDEN {
+        // Of a request that is for no service: no service's protocol.
+        let text = format!("<{0}>\n  <Message>{1}</Message>\n</{0}>\n", error.code, error.message);
+        ("application/xml", text.into())
+    } else {
+        (wire.media_type(), wire.encode(text))
+    };
+    let mut response = with_ids(error.status, media_type, ReplyBody::whole(bytes));
     response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.code));
     // On HTTP/2 only the request's own stream is spoilt.
     if error.close && version < Version::HTTP_2 {

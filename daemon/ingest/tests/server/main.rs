@@ -12,3 +12,4 @@ mod operations;
 mod policies;
 mod refusals;
 mod tls;
+mod unread;

@@ -65,6 +65,18 @@ async fn the_policy_of_a_stream_is_asked_for_its_records_and_its_iterators() {
     let refused = call(&house, &GOOD, "PutRecord", &put).await;
     assert!(denied(&refused) && refused.message().ends_with("in a resource-based policy"), "{refused:?}");
     assert_eq!(call(&house, &GOOD, "GetRecords", &get).await.status, 200);
+    let everybody = json!({ "Effect": "Deny", "Principal": "*", "Action": "*" });
+    let closed = json!({ "ResourceARN": arn, "Policy": json!({ "Statement": everybody }).to_string() });
+    assert_eq!(call(&house, &GOOD, "PutResourcePolicy", &closed).await.status, 200);
+    assert!(
+        denied(&call(&house, &GOOD, "GetRecords", &get).await)
+            && denied(&call(&house, &GOOD, "DeleteStream", &name).await)
+    );
+    let on = json!({ "ResourceARN": arn });
+    assert!(denied(&call(&house, &READER, "DeleteResourcePolicy", &on).await));
+    assert_eq!(call(&house, &GOOD, "GetResourcePolicy", &on).await.body["Policy"], closed["Policy"]);
+    assert_eq!(call(&house, &GOOD, "DeleteResourcePolicy", &on).await.status, 200);
+    assert_eq!(call(&house, &GOOD, "GetRecords", &get).await.status, 200);
     let strange = json!({ "ResourceARN": arn, "Policy": policy("Maybe", "A", "*")["Policy"] });
     let refused = call(&house, &GOOD, "PutResourcePolicy", &strange).await;
     assert_eq!((refused.status, refused.code()), (400, "InvalidArgumentException"));

@@ -62,7 +62,15 @@ async fn requests_that_break_the_shape() {
 async fn requests_that_are_not_for_this_server() {
     let house = House::open().await;
     let good = String::from_utf8(GOOD.request("PutRecord", ONE.as_bytes())).unwrap();
-    house.refuses(good.replacen("POST", "PUT", 1).as_bytes(), 404, "UnknownOperationException").await;
+    let untargeted = good.replace("X-Amz-Target", "X-Target").replace("x-amz-json-1.1", "xml");
+    let methods = ["GET", "PUT", "DELETE", "PATCH"].map(|method| good.replacen("POST", method, 1));
+    for request in methods.iter().chain([&untargeted]) {
+        let answer = house.refuses(request.as_bytes(), 403, "").await;
+        let text = "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be authorized</Message>\n\
+                    </AccessDeniedException>\n";
+        assert_eq!(String::from_utf8_lossy(&answer.bytes), text, "{request}");
+        assert!(answer.head.to_ascii_lowercase().contains("content-type: application/xml"), "{}", answer.head);
+    }
     house.refuses(good.replace("x-amz-json-1.1", "xml").as_bytes(), 404, "UnknownOperationException").await;
     let encoded = good.replace("Host:", "Content-Encoding: gzip\r\nHost:");
     house.refuses(encoded.as_bytes(), 400, "SerializationException").await;
