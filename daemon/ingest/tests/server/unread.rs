@@ -71,7 +71,7 @@ async fn a_client_whose_windows_stay_shut_is_cut_off() {
     }
     let cut_off = async {
         while sender.ready().await.is_ok() && !sender.is_closed() {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(LONG, cut_off).await.expect("the connection is ended");
