@@ -127,6 +127,7 @@ fn check_sections(now: &Config, wanted: &Config) -> Result<(), Failure> {
             ("lambda", format!("{lambda:?}")),
             ("glue", format!("{glue:?}")),
             ("opensearch", format!("{opensearch:?}")),
+            ("opensearch", format!("{opensearch:?}")),
             ("limits", format!("{limits:?}")),
             ("streams", format!("{streams:?}")),
         ]

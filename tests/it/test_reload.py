@@ -9,6 +9,8 @@ import clients
 import hydrant
 import lake
 
+PLUGIN = hydrant.TOP / "examples/plugins/access_log.wasm"
+
 
 def stream(directory, name="clicks", **more):
     return {
@@ -101,6 +103,19 @@ def test_a_file_that_cannot_be_followed_changes_nothing(daemon_of, tmp_path):
     moved = {**first, "destination": {"file": {"directory": str(tmp_path / "elsewhere")}}}
     refused("`memory` changed", "restart the daemon", "Nothing was changed", memory="300 MiB")
     refused("`memory`, `limits` changed", memory="300 MiB", limits={"shards": 7})
+    # Every section but the delivery streams.
+    sections = {
+        "data_dir_encrypted": True,
+        "account": "123456789013",
+        "credentials": [*good["credentials"], {"access_key_id": "AKIAOTHER", "secret_access_key": "env:HYDRANT_TEST_SECRET"}],
+        "s3": {"region": "eu-west-1"},
+        "lambda": {"arn:aws:lambda:us-east-1:123456789012:function:f": {"plugin": str(PLUGIN)}},
+        "glue": {"web.access": {"columns": {"n": "int"}}},
+        "opensearch": {"arn:aws:es:us-east-1:123456789012:domain/d": {"endpoint": "http://127.0.0.1:9"}},
+        "streams": [{"name": "clicks", "shards": 1}],
+    }
+    for name, value in sections.items():
+        refused(f"`{name}` changed", **{name: value})
     refused("delivery stream `second` is not in the configuration any more", streams=[moved])
     refused("`region` of delivery stream `second` changed", streams=[moved, {**second, "region": "eu-west-1"}])
     refused("`log.compression` of delivery stream `second`", streams=[moved, {**second, "log": {"compression": "zstd"}}])
@@ -114,7 +129,7 @@ def test_a_file_that_cannot_be_followed_changes_nothing(daemon_of, tmp_path):
     hang_up(daemon, "not reloaded", "cannot be read")
     put(daemon, [1])
     daemon.wait_drained("clicks")
-    assert numbers_in(tmp_path / "lake") == [1] * 9 and not (tmp_path / "elsewhere").exists()
+    assert numbers_in(tmp_path / "lake") == [1] * 17 and not (tmp_path / "elsewhere").exists()
     daemon.config = good
     daemon.write_config()
     hang_up(daemon, "reloaded: the delivery streams go on", "streams=2")
