@@ -127,7 +127,6 @@ fn check_sections(now: &Config, wanted: &Config) -> Result<(), Failure> {
             ("lambda", format!("{lambda:?}")),
             ("glue", format!("{glue:?}")),
             ("opensearch", format!("{opensearch:?}")),
-            ("opensearch", format!("{opensearch:?}")),
             ("limits", format!("{limits:?}")),
             ("streams", format!("{streams:?}")),
         ]

@@ -93,8 +93,8 @@ def test_a_file_that_cannot_be_followed_changes_nothing(daemon_of, tmp_path):
     daemon = daemon_of([stream(tmp_path / "lake"), stream(tmp_path / "second", "second")]).start()
     good = json.loads(daemon.config_file.read_text())
 
-    def refused(*expected, streams=good["delivery_streams"], **top_level):
-        daemon.config = {**good, **top_level, "delivery_streams": streams}
+    def refused(*expected, delivery_streams=good["delivery_streams"], **top_level):
+        daemon.config = {**good, **top_level, "delivery_streams": delivery_streams}
         daemon.write_config()
         hang_up(daemon, "not reloaded", *expected)
         put(daemon, [1])
@@ -116,12 +116,12 @@ def test_a_file_that_cannot_be_followed_changes_nothing(daemon_of, tmp_path):
     }
     for name, value in sections.items():
         refused(f"`{name}` changed", **{name: value})
-    refused("delivery stream `second` is not in the configuration any more", streams=[moved])
-    refused("`region` of delivery stream `second` changed", streams=[moved, {**second, "region": "eu-west-1"}])
-    refused("`log.compression` of delivery stream `second`", streams=[moved, {**second, "log": {"compression": "zstd"}}])
-    refused("delivery_streams[1].buffering.interval", "2 years", streams=[moved, {**second, "buffering": {"interval": "2 years"}}])
+    refused("delivery stream `second` is not in the configuration any more", delivery_streams=[moved])
+    refused("`region` of delivery stream `second` changed", delivery_streams=[moved, {**second, "region": "eu-west-1"}])
+    refused("`log.compression` of delivery stream `second`", delivery_streams=[moved, {**second, "log": {"compression": "zstd"}}])
+    refused("delivery_streams[1].buffering.interval", "2 years", delivery_streams=[moved, {**second, "buffering": {"interval": "2 years"}}])
     plugin = {"plugins": [{"path": str(tmp_path / "missing.wasm")}]}
-    refused("missing.wasm", streams=[moved, {**second, "processing": plugin}])
+    refused("missing.wasm", delivery_streams=[moved, {**second, "processing": plugin}])
     daemon.config_file.write_text("delivery_streams: [\n")
     hang_up(daemon, "not reloaded", "hydrant.yaml:")
     put(daemon, [1])
