@@ -288,14 +288,16 @@ impl Journal {
         if staged > last {
             return Err(JournalError::LogBehind { staged, last });
         }
-        let journal = Journal { log, bounds: Bounds::default(), writing: Mutex::default(), state: Mutex::new(state) };
+        // No patience: at a start nobody gives up the reserve yet, and each delivery stream would hold up all others.
+        let bounds = Bounds { full_patience: Duration::ZERO, ..Bounds::default() };
+        let journal = Journal { log, bounds, writing: Mutex::default(), state: Mutex::new(state) };
         // Every opening begins a segment; with a snapshot in it the older ones can go, however often the daemon restarts.
         match journal.write_snapshot(&mut journal.writing()) {
             // What is there already is enough to go on with, and delivery is what frees the disk.
             Err(JournalError::Append(AppendError::DiskFull)) if written => {}
             other => other?,
         }
-        Ok(journal)
+        Ok(journal.within(Bounds::default()))
     }
 
     pub(crate) fn within(self, bounds: Bounds) -> Journal {
