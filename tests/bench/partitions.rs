@@ -20,7 +20,8 @@ const RECORDS_DEFAULT: usize = 2_000_000;
 
 const YAML: &str = "delivery_streams:\n  - name: bench\n    buffering: { size: 1 GiB, interval: 60 s }\n    \
      partitioning: { jq: { p: .p }, partitions_max: 50000 }\n    format: { lines: {} }\n    \
-     destination: { file: { directory: ./lake, prefix: \"p=!{partitionKeyFromQuery:p}/\" } }\n";
+     destination: { file: { directory: ./lake, prefix: \"p=!{partitionKeyFromQuery:p}/\", \
+     error_output_prefix: errors/ } }\n";
 
 struct Cost {
     cpu_per_million: f64,
