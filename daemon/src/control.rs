@@ -91,9 +91,11 @@ fn open(
     (stored, definition): (&StoredStream, DeliveryStreamDefinition),
 ) -> Result<(), Failure> {
     let handle = engine.open_stream(stream, (stored.id, stored.source)).map_err(|error| cannot_open(&error, stream))?;
-    registry
-        .insert(Entry::active(definition, handle))
-        .map_err(|error| Failure::of(Exit::Config, &error).hint("rename the one in the YAML, or pin its `region`"))
+    registry.insert(Entry::active(definition, handle)).map_err(|error| {
+        // It must not deliver unseen, and be opened once more by a reload.
+        tokio::runtime::Handle::current().block_on(engine.stop_stream(stored.id));
+        Failure::of(Exit::Config, &error).hint("rename the one in the YAML, or pin its `region`")
+    })
 }
 
 fn cannot_open(error: &OpenStreamError, stream: &DeliveryStream) -> Failure {

@@ -81,6 +81,8 @@ impl Reload {
             let entry =
                 known.and_then(|one| entries.iter().find(|entry| entry.handle().is_some_and(|at| at.id == one.id)));
             let (Some(known), Some(entry)) = (known, entry) else {
+                let free = self.registry.check_free(&stream.name, stream.region.as_deref());
+                free.map_err(|error| Failure::of(Exit::Config, &error))?;
                 return Ok(Step::Open(stream.clone(), known.cloned()));
             };
             sources::check_unchanged(&self.engine, stream, known)?;

@@ -27,11 +27,11 @@ def put(daemon, numbers, name="clicks"):
     assert status == 200 and answer["FailedPutCount"] == 0, answer
 
 
-def reload(daemon, streams, expected, **top_level):
+def reload(daemon, streams, expected):
     """Writes the file, sends SIGHUP and waits for what the log says to it."""
-    daemon.config.update(top_level, delivery_streams=streams)
+    daemon.config["delivery_streams"] = streams
     daemon.write_config()
-    hang_up(daemon, expected)
+    hang_up(daemon, *expected)
 
 
 def hang_up(daemon, *expected):
@@ -70,7 +70,7 @@ def test_producers_notice_nothing_and_every_record_is_delivered_once(daemon_of, 
     try:
         hydrant.wait_until("something is delivered", lambda: daemon.accounting("clicks")["delivered"] > 0)
         changed = stream(new, format={"lines": {"compression": "gzip"}}, buffering={"size": "1 MiB", "interval": "2 s"})
-        reload(daemon, [changed, stream(other, "more")], "reloaded: the delivery streams go on")
+        reload(daemon, [changed, stream(other, "more")], ["reloaded: the delivery streams go on"])
         put(daemon, range(5), "more")
         hydrant.wait_until("something is delivered to the new place", lambda: list(new.rglob("*.gz")))
     finally:
@@ -133,3 +133,26 @@ def test_a_file_that_cannot_be_followed_changes_nothing(daemon_of, tmp_path):
     daemon.config = good
     daemon.write_config()
     hang_up(daemon, "reloaded: the delivery streams go on", "streams=2")
+
+
+def test_a_name_that_the_api_has_given_is_not_taken_by_a_reload(daemon_of, tmp_path):
+    first = stream(tmp_path / "lake")
+    store = {"endpoint": "http://127.0.0.1:9", "region": "us-east-1", "access_key_id": "plain:any", "secret_access_key": "plain:any"}
+    daemon = daemon_of([first], s3=store).start()
+    role = f"arn:aws:iam::{hydrant.ACCOUNT}:role/firehose"
+    request = {"DeliveryStreamName": "taken",
+               "ExtendedS3DestinationConfiguration": {"RoleARN": role, "BucketARN": "arn:aws:s3:::bucket"}}  # fmt: skip
+    status, answer = clients.Signer(daemon).post("CreateDeliveryStream", request)
+    assert status == 200, answer
+    for _ in range(2):
+        taken = "there is a delivery stream named `taken`"
+        reload(daemon, [first, stream(tmp_path / "second", "taken")], ["not reloaded", taken])
+    put(daemon, [1])
+    reload(daemon, [first, stream(tmp_path / "second", "free")], ["reloaded: the delivery streams go on"])
+    put(daemon, [2], "free")
+    daemon.wait_drained("free")
+    assert numbers_in(tmp_path / "second") == [2]
+    daemon.kill()
+    daemon.start()
+    daemon.wait_drained("clicks")
+    assert numbers_in(tmp_path / "lake") == [1]

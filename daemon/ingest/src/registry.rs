@@ -215,13 +215,14 @@ impl Registry {
     pub fn insert(&self, entry: Arc<Entry>) -> Result<(), RegistryError> {
         let key = entry.key.clone();
         let mut streams = self.write();
-        let same_name = streams.keys().filter(|(name, _)| *name == key.0);
-        let overlaps = |region: &Option<String>| region.is_none() || key.1.is_none() || *region == key.1;
-        if same_name.into_iter().any(|(_, region)| overlaps(region)) {
-            return Err(RegistryError { name: key.0, region: key.1 });
-        }
+        check_free(&streams, &key)?;
         streams.insert(key, entry);
         Ok(())
+    }
+
+    /// Whether a stream of this name and pinned region could be added now.
+    pub fn check_free(&self, name: &StreamName, region: Option<&str>) -> Result<(), RegistryError> {
+        check_free(&self.read(), &(name.clone(), region.map(str::to_owned)))
     }
 
     /// Takes out exactly this stream; a stream of the same name that came later stays.
@@ -262,6 +263,14 @@ impl Registry {
     fn write(&self) -> RwLockWriteGuard<'_, Streams> {
         self.streams.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn check_free(streams: &Streams, (name, region): &(StreamName, Option<String>)) -> Result<(), RegistryError> {
+    let overlaps = |known: &Option<String>| known.is_none() || region.is_none() || known == region;
+    if streams.keys().any(|(known, at)| known == name && overlaps(at)) {
+        return Err(RegistryError { name: name.clone(), region: region.clone() });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
