@@ -12,7 +12,7 @@ use hydrant_record::{Epoch, HashKey, Lsn, NewRecord, Placement, ShardIx, Timesta
 
 use crate::layout::{BODY_BYTES_MAX, FOOTER_BYTES, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, crc, frame_bytes};
 use crate::layout::{Footer, FrameHeader, Index, Kind, Lost, SegmentHeader, compress, decode_records, encode_record};
-use crate::layout::{LSN_MAX, expand};
+use crate::layout::{LSN_MAX, SEGMENT_BYTES_MAX, expand};
 use crate::{Compression, Reshard, ShardMap};
 
 const SALT: u64 = 0x0123_4567_89ab_cdef;
@@ -81,6 +81,7 @@ pub fn segment_header(data: &[u8]) {
     let Ok(header) = SegmentHeader::decode(&bytes) else { return };
     assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
     assert!(header.previous < header.number && header.kept.1 <= header.number && header.kept.0 <= header.base);
+    assert!(header.previous_end <= SEGMENT_BYTES_MAX);
 }
 
 /// A footer is one only in its own place.

@@ -35,6 +35,10 @@ pub(crate) const ALIGN: u64 = 64;
 pub(crate) const BODY_BYTES_TARGET: usize = 8 << 20;
 /// A frame of one record may be this long; a longer one was never written.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
+/// No segment is longer. A repair fills what a header says of the segment before, so a header must not say just anything.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+/// The records of one append, together: with them, and all that stands around them, a segment keeps to its limit.
+pub(crate) const APPEND_BYTES_MAX: usize = 128 << 20;
 
 /// No log comes near this, so that LSNs can be counted on from any that was read.
 pub(crate) const LSN_MAX: u64 = u64::MAX / 2;

@@ -11,7 +11,7 @@ use hydrant_disk::Disk;
 use hydrant_record::{Epoch, LogId, Lsn, NewRecord, ShardIx};
 
 use crate::commit;
-use crate::layout::{FRAME_HEADER_BYTES, Sealed, record_bytes, storable};
+use crate::layout::{APPEND_BYTES_MAX, FRAME_HEADER_BYTES, Sealed, record_bytes, storable};
 use crate::recover::{Found, recover};
 use crate::segment::{Prepared, Request, Segment};
 use crate::shards::{Reshard, ReshardError, ShardMap};
@@ -142,12 +142,13 @@ impl ShardLog {
     /// come back at once and `done` is dropped uncalled.
     ///
     /// # Panics
-    /// If there are no records, or one is over 64 MiB or has a partition key over 64 KiB: whoever takes records in
-    /// has refused those.
+    /// If there are no records, or one is over 64 MiB or has a partition key over 64 KiB, or all are over 128 MiB: whoever
+    /// takes records in has refused those.
     pub fn submit(&self, records: Vec<NewRecord>, done: Completion) -> Result<(), AppendError> {
         assert!(!records.is_empty(), "an append has records");
         assert!(records.iter().all(storable), "records are limited where they are taken in");
         let bytes = records.iter().map(record_bytes).sum::<usize>() + FRAME_HEADER_BYTES;
+        assert!(bytes <= APPEND_BYTES_MAX, "an append is limited where its records are taken in");
         self.enqueue(Submission { work: Work::Append { records, done }, bytes: bytes as u64 })
     }
 

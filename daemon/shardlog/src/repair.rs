@@ -209,12 +209,12 @@ impl Search<'_> {
             compression: Compression::None,
             mends: true,
         };
-        let mut bytes = Vec::new();
+        let hole = usize::try_from(upto.checked_sub(offset)?).ok()?;
+        let mut bytes = Vec::with_capacity(hole);
         let mut frames = Frames::new(&mut bytes, stamp, (walk.next, walk.chain.unwrap_or(0)));
         if let Some(map) = &map {
             frames.control(Kind::Shards, &map.encode());
         }
-        let hole = usize::try_from(upto.checked_sub(offset)?).ok()?;
         let mut left = hole.checked_sub(frames.len())?;
         let mut lost = Lost { first: walk.next, next };
         while left > 0 {

@@ -10,7 +10,7 @@ use hydrant_record::{Lsn, NewRecord, Timestamp};
 use crate::Appended;
 use crate::frames::{Frames, Run, Stamp, place, runs};
 use crate::layout::{FOOTER_BYTES, Footer, FrameHeader, Index, Kind, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader};
-use crate::layout::{frame_bytes, index_bytes_max};
+use crate::layout::{SEGMENT_BYTES_MAX, frame_bytes, index_bytes_max};
 use crate::log::{Shared, Spare};
 use crate::segment::{CreateError, FRAMES_START, Prepared, Request, Segment};
 use crate::shards::{Reshard, ReshardError, ShardMap};
@@ -276,7 +276,7 @@ impl Writer {
         let smallest = log.options.segment_bytes_min.min(log.options.segment_bytes_max);
         let needed = FRAMES_START + bytes;
         let least = (needed + tail_bytes(needed)).next_multiple_of(SEGMENT_HEADER_BYTES as u64).max(smallest);
-        let wanted = self.next_capacity.min(log.options.segment_bytes_max).max(least);
+        let wanted = self.next_capacity.min(log.options.segment_bytes_max).min(SEGMENT_BYTES_MAX / 2).max(least);
         Request { wanted, least, reserve: log.options.reserve_bytes }
     }
 

@@ -21,7 +21,7 @@
 
 use hydrant_record::{Epoch, LogId, Lsn};
 
-use super::{FOOTER_BYTES, Fault, SEGMENT_HEADER_BYTES, VERSION, crc, lsn_at, u32_at, u64_at};
+use super::{FOOTER_BYTES, Fault, SEGMENT_BYTES_MAX, SEGMENT_HEADER_BYTES, VERSION, crc, lsn_at, u32_at, u64_at};
 
 const SEGMENT_MAGIC: &[u8; 8] = b"HYDRSEG\0";
 const FOOTER_MAGIC: &[u8; 8] = b"HYDREND\0";
@@ -86,7 +86,7 @@ impl SegmentHeader {
             previous_end: u64_at(bytes, 64),
             kept: (lsn(72)?, u32_at(bytes, 80)),
         };
-        let follows = header.previous < header.number;
+        let follows = header.previous < header.number && header.previous_end <= SEGMENT_BYTES_MAX;
         if follows && header.kept.0 <= header.base && header.kept.1 <= header.number {
             Ok(header)
         } else {

@@ -148,12 +148,13 @@ fn what_a_newer_version_wrote_is_refused_and_never_given_up() {
 #[test]
 fn a_header_that_contradicts_itself_is_damage_and_no_panic() {
     type Twist = fn(&mut SegmentHeader);
-    let twists: [Twist; 5] = [
+    let twists: [Twist; 6] = [
         |header| header.kept.1 = 900,
         |header| header.kept.0 = lsn(900),
         |header| header.previous = header.number,
         |header| header.base = lsn(u64::MAX),
         |header| header.previous_end = u64::MAX,
+        |header| header.previous_end = 7 << 32,
     ];
     for (number, twist) in twists.iter().enumerate() {
         let (dir, paths) = history();
@@ -161,6 +162,10 @@ fn a_header_that_contradicts_itself_is_damage_and_no_panic() {
         twist(&mut header);
         patch(&paths[2], 0, &header.encode());
         assert!(verdict(dir.path(), false).starts_with("corrupt "), "twist {number}");
+        // Nor is what it says written out by a repair.
+        assert!(verdict(dir.path(), true).starts_with("open to "), "twist {number}");
+        let sizes = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+        assert!(sizes.max() < Some(1 << 20), "twist {number}");
     }
 }
 
