@@ -10,8 +10,11 @@
 //! a compressed body: 4 bytes length of the plain body, then one lz4 block or one zstd frame
 //! ```
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use hydrant_record::{Epoch, Lsn, NewRecord, Record};
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::{BODY_BYTES_MAX, FrameHeader, lsn_at, u32_at};
 use crate::Compression;
@@ -20,6 +23,12 @@ pub(crate) const RECORD_HEADER_BYTES: usize = 7;
 const PLAIN_LENGTH_BYTES: usize = 4;
 /// The fastest level that still finds more than lz4 does.
 const ZSTD_LEVEL: i32 = 1;
+
+thread_local! {
+    // To make one takes longer than to pack a small frame. The threads of a log are few, and one of these is below 1.5 MB.
+    static PACKING: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(ZSTD_LEVEL).ok());
+    static UNFOLDING: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+}
 
 pub(crate) fn record_bytes(record: &NewRecord) -> usize {
     RECORD_HEADER_BYTES + record.partition_key.as_ref().map_or(0, Bytes::len) + record.data.len()
@@ -84,7 +93,7 @@ pub(crate) fn compress(how: Compression, buffer: &mut Vec<u8>, start: usize) -> 
         Compression::None => return Compression::None,
         Compression::Lz4 => lz4_flex::block::compress(plain),
         // Failing to compress is no reason not to store.
-        Compression::Zstd => zstd::bulk::compress(plain, ZSTD_LEVEL).unwrap_or_default(),
+        Compression::Zstd => PACKING.with_borrow_mut(|zstd| zstd.as_mut()?.compress(plain).ok()).unwrap_or_default(),
     };
     if packed.is_empty() || packed.len() + PLAIN_LENGTH_BYTES >= plain.len() {
         return Compression::None;
@@ -111,7 +120,7 @@ pub(crate) fn expand(how: Compression, body: Bytes) -> Result<Bytes, &'static st
     let packed = &body[PLAIN_LENGTH_BYTES..];
     let plain = match how {
         Compression::Lz4 => lz4_flex::block::decompress(packed, length).ok(),
-        _ => zstd::bulk::decompress(packed, length).ok(),
+        _ => UNFOLDING.with_borrow_mut(|zstd| zstd.as_mut()?.decompress(packed, length).ok()),
     };
     match plain {
         Some(plain) if plain.len() == length => Ok(Bytes::from(plain)),
