@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::access::Called;
+use crate::answer::Answer;
 use crate::firehose::Mappings;
 use crate::request::{self, Operations};
 use crate::wire::Wire;
@@ -36,6 +37,11 @@ use crate::{Auth, ControlPlane, Counters, Kinesis, Registry, kinesis};
 use audit::{Audit, RefusalLog};
 use reply::ReplyBody;
 pub use tls::{Tls, TlsError};
+
+/// Before the head of an answer that streams, on HTTP/1.x. The SDK for Go closes the body of its request when the head comes, and
+/// where its own thread for writing has not yet looked whether more of that body follows, it takes the closed body for a write that
+/// failed and drops the connection with all events to come. A reply within microseconds meets one such moment in 10 to 100.
+const EVENTS_PAUSE: Duration = Duration::from_millis(20);
 
 /// What the server answers from.
 #[derive(Debug)]
@@ -234,6 +240,9 @@ async fn answer(
     shared.audit.note(&called, outcome.as_ref().err(), (head, peer), clock.as_ref());
     match outcome {
         Ok(answer) => {
+            if matches!(answer, Answer::Events(_)) && head.version < Version::HTTP_2 {
+                tokio::time::sleep(EVENTS_PAUSE).await;
+            }
             counters.count_answered();
             reply::answer(answer, wire.unwrap_or_default(), stopping)
         }

@@ -1,8 +1,10 @@
 //! Kinesis Data Streams, as raw answers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::client::{Answer, GOOD, send};
 use crate::house::House;
@@ -168,5 +170,23 @@ async fn how_far_a_reader_is_behind_is_told_by_the_clock() {
     assert_eq!(first.body["MillisBehindLatest"], json!(60_000), "{first:?}");
     let second = house.kinesis("GetRecords", json!({ "ShardIterator": first.body["NextShardIterator"] })).await;
     assert_eq!((&second.body["MillisBehindLatest"], second.body["Records"].as_array().unwrap().len()), (&json!(0), 1));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_head_of_an_event_stream_leaves_a_client_of_http_1_the_time_to_end_its_request() {
+    let house = with_stream(1).await;
+    let body = json!({ "StreamARN": "arn:aws:kinesis:us-east-1:123456789012:stream/s", "ConsumerName": "c" });
+    let consumer = house.kinesis("RegisterStreamConsumer", body).await.body["Consumer"]["ConsumerARN"].clone();
+    let from = json!({ "Type": "TRIM_HORIZON" });
+    let body = json!({ "ConsumerARN": consumer, "ShardId": FIRST, "StartingPosition": from });
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(house.addr).await.unwrap();
+    stream.write_all(&GOOD.kinesis("SubscribeToShard", body.to_string().as_bytes())).await.unwrap();
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    assert!(begun.elapsed() >= Duration::from_millis(20));
+    drop(stream);
     house.close().await;
 }
