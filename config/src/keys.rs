@@ -248,7 +248,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("limits.shard_bytes_in", RATE, "off", "Data and partition keys that one shard takes in a second; AWS: 1 MiB."),
     key("limits.shard_bytes_out", RATE, "off", "Data that one shard gives in a second, to all calls of GetRecords together and to each subscription of SubscribeToShard; AWS: 2 MiB."),
     key("limits.shard_reads", COUNT, "off", "Calls of GetRecords for one shard in a second; AWS: 5."),
-    key("limits.control_calls", KeyKind::Word(&["off", "aws"]), "off", "Whether operations that manage streams may be called only as often as at AWS."),
+    key("limits.control_calls", KeyKind::Word(&["off", "aws"]), "off", "Whether operations that manage streams and delivery streams, ListShards and GetShardIterator may be called only as often as at AWS."),
     key("limits.shards", COUNT, "20000", "Open shards of a region."),
     key("limits.on_demand_streams", COUNT, "50", "Streams of a region in on-demand mode."),
     key("limits.consumers", COUNT, "20", "Registered consumers of a stream."),

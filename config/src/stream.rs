@@ -56,7 +56,7 @@ pub struct KinesisLimits {
     pub shard_bytes_out: Option<u64>,
     /// Each second.
     pub shard_reads: Option<u64>,
-    /// Whether AWS's rates hold for the operations that manage streams.
+    /// Whether AWS's rates hold for the operations that manage streams and delivery streams, and for asking where to read.
     pub control_calls: bool,
     /// Open ones of a region.
     pub shards: Option<u64>,

@@ -97,6 +97,11 @@ impl ApiError {
         ApiError::new("LimitExceededException", StatusCode::BAD_REQUEST, Refusal::Conflict, message)
     }
 
+    /// Operations that manage delivery streams, called more often than is allowed.
+    pub fn throttling(message: impl Into<String>) -> ApiError {
+        ApiError::new("ThrottlingException", StatusCode::BAD_REQUEST, Refusal::Overload, message)
+    }
+
     pub fn missing_token() -> ApiError {
         ApiError::authentication("MissingAuthenticationTokenException", "Missing Authentication Token")
     }

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use hydrant_config::{AccountId, Config, OpenSearchDomain, Plugin, S3Connection, Schema};
 use serde_json::Value;
 
+use crate::kinesis::MANAGE_RATE;
 use crate::request::Operations;
 use crate::shape::{Shape, Violations};
 use crate::{ApiError, DeliveryStreamDefinition};
@@ -100,6 +101,23 @@ impl Operation {
             _ => return None,
         })
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            Operation::Put { batch: false } => "PutRecord",
+            Operation::Put { batch: true } => "PutRecordBatch",
+            Operation::Create => "CreateDeliveryStream",
+            Operation::Describe => "DescribeDeliveryStream",
+            Operation::List => "ListDeliveryStreams",
+            Operation::Delete => "DeleteDeliveryStream",
+            Operation::Update => "UpdateDestination",
+            Operation::Tag => "TagDeliveryStream",
+            Operation::Untag => "UntagDeliveryStream",
+            Operation::ListTags => "ListTagsForDeliveryStream",
+            Operation::Encrypt { start: true } => "StartDeliveryStreamEncryption",
+            Operation::Encrypt { start: false } => "StopDeliveryStreamEncryption",
+        }
+    }
 }
 
 /// Everything but puts. A change runs to its end in a task of its own, so that a client that goes away leaves nothing half done.
@@ -109,6 +127,14 @@ pub(crate) async fn run(
     region: String,
     operations: &Arc<Operations>,
 ) -> Result<Value, ApiError> {
+    let kinesis = &operations.kinesis;
+    let name = operation.name();
+    if !kinesis.calls.may_manage(&region, name, &kinesis.limits) {
+        let account = operations.mappings.account.as_str();
+        return Err(ApiError::throttling(format!(
+            "Please slow down. Max limit of {MANAGE_RATE} RPS has breached for {name} of account {account}."
+        )));
+    }
     match operation {
         Operation::Describe => return streams::describe(&request, &region, operations),
         Operation::List => return streams::list(&request, &region, operations),

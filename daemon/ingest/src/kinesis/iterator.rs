@@ -50,6 +50,9 @@ pub(super) async fn give(at: &Request) -> Result<String, ApiError> {
     let log = at.log(&stream)?.clone();
     let shards = log.shards();
     let shard = parse_shard_id(id).and_then(|ix| shards.get(ix)).copied().ok_or_else(|| at.no_shard(id, &stream))?;
+    if !stream.flows.may_iterate(shard.ix, at.limits()) {
+        return Err(ApiError::throughput_exceeded(at.rate_exceeded(shard.ix, &stream)));
+    }
     let issued_at = at.operations.clock.now();
     let after = place(start, &shard, (&stream, &log), at).await?;
     let iterator = ShardIterator { shard: shard.ix, after, issued_at };

@@ -1,8 +1,10 @@
 //! Kinesis Data Streams' operations. Each checks the constraints of its shape first, then what the request means here.
 
 mod consumers;
+mod daily;
 mod event_stream;
 mod get;
+mod growth;
 mod iterator;
 mod model;
 mod modes;
@@ -37,6 +39,7 @@ pub(crate) use put::{Put, mistyped};
 pub(crate) use resource::policy_of;
 pub use stream::{KinesisStream, KinesisStreams};
 pub use throttle::Calls as KinesisCalls;
+pub(crate) use throttle::MANAGE_RATE;
 pub(crate) use token::stream_of_token;
 pub use unsent::EventBudget;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::daily::Quota;
 use super::model::Named;
 use super::settings::update;
 use super::streams::check_on_demand_quota;
@@ -37,14 +38,20 @@ pub(super) async fn update_mode(at: &Request) -> Result<String, ApiError> {
     let stream = named.find(at)?;
     at.check_not_from_yaml(&stream)?;
     let mode = mode.unwrap_or(StreamMode::Provisioned);
-    if mode == StreamMode::OnDemand && stream.settings().mode != mode {
+    let switches = stream.settings().mode != mode;
+    if mode == StreamMode::OnDemand && switches {
         check_on_demand_quota(at)?;
     }
-    update(&stream, at, |settings| {
+    let counted = if switches { Some(at.count(Quota::Mode, &stream)?) } else { None };
+    let updated = update(&stream, at, |settings| {
         settings.mode = mode;
         Ok(())
     })
-    .await
+    .await?;
+    if let Some(counted) = counted {
+        counted.keep();
+    }
+    Ok(updated)
 }
 
 /// What `StreamModeDetails` says.
@@ -141,11 +148,14 @@ pub(super) async fn encryption(start: bool, at: &Request) -> Result<String, ApiE
         }
         crate::firehose::vouched(&at.operations.mappings)?;
     }
-    update(&stream, at, |settings| {
+    let counted = at.count(if start { Quota::StartEncryption } else { Quota::StopEncryption }, &stream)?;
+    let updated = update(&stream, at, |settings| {
         settings.key_id = start.then(|| key.to_owned());
         Ok(())
     })
-    .await
+    .await?;
+    counted.keep();
+    Ok(updated)
 }
 
 /// A UUID (with `mrk-` in front for a key of many regions), `alias/NAME`, or the ARN of either.

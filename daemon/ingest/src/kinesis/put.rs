@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::model::{Named, ShardId, check_decimal};
-use super::{KinesisStream, Request};
+use super::{KinesisStream, Request, growth};
 use crate::sent::{Blob, Blobs, Listed, Text, too_long};
 use crate::shape::{Shape, Violations};
 use crate::wire::Wire;
@@ -101,7 +101,10 @@ impl<'a> Put<'a> {
         }
         let (admitted, refused) = match stream.flows.admit(&records, &log.shards(), at.limits()) {
             None => (records.len(), vec![None; records.len()]),
-            Some(refused) => (refused.iter().filter(|refused| refused.is_none()).count(), refused),
+            Some(refused) => {
+                growth::note(&stream, &records, &refused, at);
+                (refused.iter().filter(|refused| refused.is_none()).count(), refused)
+            }
         };
         if let (false, Some(shard)) = (batch, refused[0]) {
             return Err(ApiError::throughput_exceeded(at.rate_exceeded(shard, &stream)));

@@ -6,6 +6,7 @@ use hydrant_record::{HashKey, Lsn, ShardIx, Timestamp};
 use hydrant_shardlog::{Reshard, ReshardError, Shard, ShardLog, ShardMap};
 use serde_json::{Value, json};
 
+use super::daily::Quota;
 use super::model::{
     self, Named, blocking, check_decimal, check_name, parse_shard_id, required_id, shard_id, timestamp,
 };
@@ -111,6 +112,10 @@ pub(super) fn list(at: &Request) -> Result<String, ApiError> {
         }
     };
     let log = at.log(&stream)?;
+    if !stream.flows.may_list(at.limits()) {
+        let (name, account) = (&stream.name, at.account());
+        return Err(ApiError::limit_exceeded(format!("Rate exceeded for stream {name} under account {account}.")));
+    }
     let shards = log.shards();
     let horizon = log.first().unwrap_or_else(|| Lsn::after(log.last()));
     let wanted = |shard: &&Shard| after.is_none_or(|after| shard.ix > after) && filter.holds(shard, &shards, horizon);
@@ -216,7 +221,9 @@ pub(super) async fn update_count(at: &Request) -> Result<String, ApiError> {
         )));
     }
     check_shard_quota(target.saturating_sub(current), at)?;
+    let counted = at.count(Quota::ShardCount, &stream)?;
     change(Reshard::Uniform { count: u32::try_from(target).unwrap_or(u32::MAX) }, &stream, at).await?;
+    counted.keep();
     Ok(json!({
         "StreamName": name,
         "CurrentShardCount": current,
@@ -224,6 +231,17 @@ pub(super) async fn update_count(at: &Request) -> Result<String, ApiError> {
         "StreamARN": at.arn(name),
     })
     .to_string())
+}
+
+/// What an on-demand stream does of itself.
+pub(super) async fn grow(stream: &KinesisStream, count: usize, at: &Request) -> Result<(), ApiError> {
+    let open = at.log(stream)?.shards().open().count();
+    let count = count.min(SHARDS_MAX);
+    if count <= open {
+        return Ok(());
+    }
+    check_shard_quota(count - open, at)?;
+    change(Reshard::Uniform { count: u32::try_from(count).unwrap_or(u32::MAX) }, stream, at).await
 }
 
 fn check_provisioned(stream: &KinesisStream) -> Result<(), ApiError> {

@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use hydrant_record::{StreamId, Timestamp};
 use hydrant_shardlog::ShardLog;
 
+use super::daily::Daily;
+use super::growth::Growth;
 use super::subscriptions::Subscriptions;
 use super::throttle::ShardFlows;
 use crate::{KinesisSettings, StoredKinesis, StoredStatus};
@@ -38,6 +40,8 @@ pub struct KinesisStream {
     turn: tokio::sync::Mutex<()>,
     pub(super) subscriptions: Subscriptions,
     pub(super) flows: ShardFlows,
+    pub(super) daily: Daily,
+    pub(super) growth: Growth,
 }
 
 /// All Kinesis streams of the account.
@@ -112,6 +116,8 @@ impl KinesisStream {
             turn: tokio::sync::Mutex::default(),
             subscriptions: Subscriptions::default(),
             flows: ShardFlows::default(),
+            daily: Daily::default(),
+            growth: Growth::default(),
         })
     }
 

@@ -17,6 +17,12 @@ const BUCKETS_MAX: usize = 50_000;
 /// The largest record there is has refilled its shard by then, at AWS's rates.
 const FULL_AFTER: Duration = Duration::from_secs(15);
 
+/// Calls of GetShardIterator for a shard, of ListShards for a stream, and of each operation of Firehose that manages delivery
+/// streams; a second, at AWS.
+const ITERATOR_RATE: u64 = 5;
+const LIST_RATE: u64 = 1000;
+pub(crate) const MANAGE_RATE: u64 = 5;
+
 /// What is counted of a shard. Each has a limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Flow {
@@ -24,6 +30,9 @@ enum Flow {
     BytesIn,
     BytesOut,
     Reads,
+    Iterators,
+    /// Of the whole stream, kept with its first shard.
+    Lists,
 }
 
 /// The shards of one stream.
@@ -52,6 +61,17 @@ impl<K> Default for Buckets<K> {
 }
 
 impl<K: Eq + Hash> Buckets<K> {
+    /// Whether this may be done once more now.
+    fn may(&self, key: K, rate: u64) -> bool {
+        let mut buckets = self.lock();
+        let bucket = Bucket::filled(&mut buckets, key, rate);
+        let fits = bucket.has(1, rate);
+        if fits {
+            bucket.level -= 1.0;
+        }
+        fits
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Bucket>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,6 +144,16 @@ impl ShardFlows {
         fits
     }
 
+    /// Whether the shard may be asked for one more iterator now.
+    pub(super) fn may_iterate(&self, shard: ShardIx, limits: &KinesisLimits) -> bool {
+        !limits.control_calls || self.0.may((shard, Flow::Iterators), ITERATOR_RATE)
+    }
+
+    /// Whether the shards may be listed once more now.
+    pub(super) fn may_list(&self, limits: &KinesisLimits) -> bool {
+        !limits.control_calls || self.0.may((ShardIx(0), Flow::Lists), LIST_RATE)
+    }
+
     /// What a read has given out, which only then is known: the reads after it wait for it.
     pub(super) fn was_read(&self, shard: ShardIx, bytes: usize, limits: &KinesisLimits) {
         if limits.shard_bytes_out.is_some() {
@@ -136,13 +166,12 @@ impl Calls {
     /// Whether the operation may be called once more now. AWS's rates, a second and an account.
     pub(super) fn may_call(&self, region: &str, operation: super::Operation, limits: &KinesisLimits) -> bool {
         let Some((name, rate)) = rate_of(operation).filter(|_| limits.control_calls) else { return true };
-        let mut buckets = self.0.lock();
-        let bucket = Bucket::filled(&mut buckets, (region.to_owned(), name), rate);
-        let fits = bucket.has(1, rate);
-        if fits {
-            bucket.level -= 1.0;
-        }
-        fits
+        self.0.may((region.to_owned(), name), rate)
+    }
+
+    /// The same for the operations of Firehose that manage delivery streams, by their names.
+    pub(crate) fn may_manage(&self, region: &str, operation: &'static str, limits: &KinesisLimits) -> bool {
+        !limits.control_calls || self.0.may((region.to_owned(), operation), MANAGE_RATE)
     }
 }
 
@@ -245,6 +274,20 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(flows.may_read(FIRST, &limits));
         assert!((0..99).all(|_| flows.may_read(FIRST, &KinesisLimits::default())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn iterators_are_counted_by_the_shard_and_lists_by_the_stream_if_it_is_wished() {
+        let flows = ShardFlows::default();
+        let limits = KinesisLimits { control_calls: true, ..Default::default() };
+        assert_eq!((0..9).filter(|_| flows.may_iterate(FIRST, &limits)).count(), 5);
+        assert!(flows.may_iterate(ShardIx(1), &limits));
+        assert_eq!((0..1001).filter(|_| flows.may_list(&limits)).count(), 1000);
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert_eq!((0..9).filter(|_| flows.may_iterate(FIRST, &limits)).count(), 1);
+        assert_eq!((0..1001).filter(|_| flows.may_list(&limits)).count(), 200);
+        let free = KinesisLimits::default();
+        assert!((0..1001).all(|_| flows.may_list(&free) && flows.may_iterate(FIRST, &free)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use hydrant_config::{AccountId, Credential, Pattern, Policy, S3Connection, Secret, Statement, StreamName, TlsFiles};
+use hydrant_config::{
+    AccountId, Credential, KinesisLimits, Pattern, Policy, S3Connection, Secret, Statement, StreamName, TlsFiles,
+};
 use hydrant_disk::RealDisk;
 use hydrant_ingest::{
     Auth, ControlError, ControlPlane, Counters, DeliveryStreamDefinition, Entry, EventBudget, Front, Gate, Keys,
@@ -22,7 +24,11 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::client::{Answer, GOOD, READER, send};
+use crate::client::{Answer, GOOD, READER, Signer, send};
+
+/// A key that is good with its session token only.
+pub(crate) const TEMPORARY: Signer = Signer { key: "ASIATEMPORARY", ..GOOD };
+pub(crate) const TOKEN: &str = "the token";
 
 /// Noon, and what was added to it.
 #[derive(Debug, Default)]
@@ -108,14 +114,19 @@ impl House {
     }
 
     pub(crate) async fn with(limits: Limits, budget_bytes: usize) -> House {
-        House::build(limits, budget_bytes, None).await
+        House::build(limits, budget_bytes, None, KinesisLimits::default()).await
     }
 
     pub(crate) async fn with_tls(files: &TlsFiles) -> House {
-        House::build(Limits::default(), 64 << 20, Some(Arc::new(Tls::load(files).unwrap()))).await
+        let tls = Some(Arc::new(Tls::load(files).unwrap()));
+        House::build(Limits::default(), 64 << 20, tls, KinesisLimits::default()).await
     }
 
-    async fn build(limits: Limits, budget_bytes: usize, tls: Option<Arc<Tls>>) -> House {
+    pub(crate) async fn with_kinesis(limits: KinesisLimits) -> House {
+        House::build(Limits::default(), 64 << 20, None, limits).await
+    }
+
+    async fn build(limits: Limits, budget_bytes: usize, tls: Option<Arc<Tls>>, of_kinesis: KinesisLimits) -> House {
         let dir = tempfile::tempdir().unwrap();
         let log = open_log(&dir.path().join("demo"));
         let mappings = Mappings {
@@ -151,16 +162,18 @@ impl House {
         let all = vec![Pattern::new("*")];
         let describes = Statement { actions: vec![Pattern::new("*:Describe*")], resources: all };
         reader.policy = Policy { allow: Some(vec![describes]), deny: Vec::new() };
+        let mut temporary = Credential::new(TEMPORARY.key, Secret::new(TEMPORARY.secret));
+        temporary.session_token = Some(Secret::new(TOKEN));
         let counters = Arc::new(Counters::default());
         let clock = Arc::new(Noon::default());
         let front = Front {
             registry,
-            auth: Auth::Keys(Keys::new(&[credential, reader])),
+            auth: Auth::Keys(Keys::new(&[credential, reader, temporary])),
             control: Arc::new(OnlyLogs(dir.path().to_owned())),
             kinesis: Kinesis {
                 streams: Arc::new(KinesisStreams::new()),
                 plane: Arc::new(OnlyLogs(dir.path().to_owned())),
-                limits: Arc::default(),
+                limits: Arc::new(of_kinesis),
                 calls: Arc::default(),
                 events: Arc::new(EventBudget::new(8 << 20)),
             },

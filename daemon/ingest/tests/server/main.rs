@@ -10,6 +10,8 @@ mod http2;
 mod kinesis;
 mod operations;
 mod policies;
+mod rates;
 mod refusals;
+mod signatures;
 mod tls;
 mod unread;
