@@ -1,7 +1,9 @@
 """Every fault that a network and a store can do, between the daemon and a real MinIO. One delivery stream and one proxy a fault,
 all at once in one daemon; then what lies in the bucket is read past the proxies, and judged."""
 
+import base64
 import contextlib
+import hashlib
 import urllib.parse
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -85,6 +87,8 @@ def cells(elsewhere):
     }  # fmt: skip
 
 
+# A store that tells the SHA-256 of what it holds, and one that does not.
+DAMAGED = ("damaged-told", "damaged-untold")
 # Those that take a minute come last, when it is nearly over.
 NAMES = sorted(cells(""), key=lambda name: name in ("silence", "dripping-error"))
 
@@ -112,6 +116,9 @@ class Deliveries:
         self.cells = cells(self.elsewhere.endpoint)
         self.proxies = {name: self.proxy(cell.fault, cell.when, cell.of) for name, cell in self.cells.items()}
         self.proxies["foreign-object"] = self.proxy(self.somebody_else, ONCE, is_put)
+        self.damaged = {}
+        for name in DAMAGED:
+            self.proxies[name] = self.proxy(self.damages(name), ONCE, is_put)
         streams = [stream(name, proxy.endpoint) for name, proxy in self.proxies.items()]
         self.daemon = hydrant.Daemon(directory, streams, s3=minio.connection(), environment=minio.environment()).start()
         self.told = proof.Told(self.daemon)
@@ -127,6 +134,23 @@ class Deliveries:
         self.foreign = urllib.parse.unquote(exchange.path).removeprefix(f"/{BUCKET}/")
         self.minio.client.put_object(Bucket=BUCKET, Key=self.foreign, Body=b"of somebody else")
         exchange.reply(exchange.ask())
+
+    def damages(self, name):
+        """A store that keeps other bytes than it was sent, under our name and with our metadata, and says so."""
+
+        def fault(exchange):
+            body = bytearray(exchange.body())
+            body[len(body) // 2] ^= 1
+            key = urllib.parse.unquote(exchange.path).removeprefix(f"/{BUCKET}/")
+            prefix = "x-amz-meta-"
+            meta = {it.lower().removeprefix(prefix): value for it, value in exchange.headers.items() if it.lower().startswith(prefix)}
+            algorithm = {"damaged-told": "SHA256", "damaged-untold": "CRC32"}[name]
+            self.minio.client.put_object(Bucket=BUCKET, Key=key, Body=bytes(body), Metadata=meta, ChecksumAlgorithm=algorithm)
+            self.damaged[name] = key
+            digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+            exchange.reply(Answer(200, (("ETag", '"e"'), ("x-amz-checksum-sha256", digest))))
+
+        return fault
 
     def judge(self, name):
         """Reads back, compares with the counters, and looks what MinIO was asked."""
@@ -168,6 +192,23 @@ def test_a_foreign_object_stops_the_stream_and_stays(deliveries):
     _, stored, bodies = deliveries.judge(name)
     assert set(stored.values()) == {1} and all(len(digests) == 1 for digests in bodies.values()), stored
     assert not proof.status(deliveries.daemon, name)["problem"]
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_object_of_ours_is_not_taken_for_delivered(deliveries, name):
+    problem = lambda: proof.status(deliveries.daemon, name)["problem"] or ""
+    hydrant.wait_until("the alarm", lambda: "holds other bytes than were sent" in problem())
+    proxy = deliveries.proxies[name]
+    tries = proxy.counted
+    hydrant.wait_until("it is looked at again", lambda: proxy.counted > tries)
+    assert proof.status(deliveries.daemon, name)["backlog"] > 0
+    # The operator deletes it, as he is told, and everything arrives.
+    deliveries.minio.client.delete_object(Bucket=BUCKET, Key=deliveries.damaged[name])
+    _, stored, bodies = deliveries.judge(name)
+    assert set(stored.values()) == {1} and all(len(digests) == 1 for digests in bodies.values()), stored
+    assert not proof.status(deliveries.daemon, name)["problem"]
+    asked = {one.method for one in proxy.asked if deliveries.damaged[name] in urllib.parse.unquote(one.path)}
+    assert ("GET" in asked) == (name == "damaged-untold"), asked
 
 
 @pytest.mark.parametrize("name", NAMES)

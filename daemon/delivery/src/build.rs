@@ -3,6 +3,7 @@
 //! Invariant: what is listed in `objects` stands in `out`, whole, and nothing else does.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -18,7 +19,7 @@ use crate::name::{ChunkId, KeyParts, KeyTooLong, ObjectId, object_key};
 use crate::object_size::Limit;
 use crate::packed::Packed;
 use crate::rows::{Rows, RowsWriter};
-use crate::spool::SpoolReader;
+use crate::spool::{SpoolEntry, SpoolReader};
 use crate::stage::StageError;
 use crate::units::Units;
 
@@ -261,20 +262,29 @@ impl Build {
 
 /// The units of records on their way into requests: those that were handed out and not taken yet.
 #[derive(Debug, Default)]
-pub(crate) struct RequestSource(RefCell<Vec<Unit>>);
+pub(crate) struct RequestSource {
+    out: RefCell<Vec<Unit>>,
+    /// What documents are called that have been tried before.
+    document_ids: HashMap<Unit, String>,
+}
 
 impl RequestSource {
+    pub(crate) fn of_documents(document_ids: HashMap<Unit, String>) -> RequestSource {
+        RequestSource { out: RefCell::default(), document_ids }
+    }
+
     pub(crate) fn records(&self, reader: SpoolReader) -> impl Iterator<Item = io::Result<RequestRecord>> + '_ {
         reader.map(|entry| {
-            let entry = entry?;
-            self.0.borrow_mut().push(entry.unit);
-            Ok(RequestRecord { unit: entry.unit, arrived_at: entry.arrived_at, data: entry.data })
+            let SpoolEntry { unit, arrived_at, data } = entry?;
+            self.out.borrow_mut().push(unit);
+            let document_id = self.document_ids.get(&unit).cloned();
+            Ok(RequestRecord { unit, arrived_at, data, document_id })
         })
     }
 
     fn take(&self, count: usize) -> Vec<Unit> {
         assert!(count > 0, "a request takes at least one record");
-        self.0.borrow_mut().drain(..count).collect()
+        self.out.borrow_mut().drain(..count).collect()
     }
 }
 

@@ -19,6 +19,16 @@ pub(crate) enum Group {
     Source,
 }
 
+impl Group {
+    /// Of the output.
+    pub(crate) fn partition(&self) -> Option<&Partition> {
+        match self {
+            Group::Output(partition) => Some(partition),
+            Group::Errors(_) | Group::Source => None,
+        }
+    }
+}
+
 /// Values of `!{firehose:error-output-type}` that a chunk can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ErrorType {

@@ -25,6 +25,7 @@ mod pipeline;
 mod plan;
 mod reconcile;
 mod refuse;
+mod resend;
 mod retention;
 mod retry;
 mod rows;
@@ -42,4 +43,5 @@ pub use explain::{ChunkFacts, Explained, ObjectFacts, Placed, State as RecordSta
 pub use journal::{JournalError, LookError};
 pub use manifest::ManifestError;
 pub use pipeline::{Claim, DeliveryError, Pipeline, PipelineParts, StartError, Status, backlog, staged_through};
+pub use resend::{Batched, FailedAgain, FailedRecord, ResendError, Resender, ResenderParts, Resent, StagedBatch};
 pub use send::{SendError, destination_identity, store_identity};

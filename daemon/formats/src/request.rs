@@ -25,6 +25,8 @@ pub struct RequestRecord {
     pub unit: Unit,
     pub arrived_at: Timestamp,
     pub data: Bytes,
+    /// What its document was called when it failed, so that it is not made under a second name; `None` if it never had one.
+    pub document_id: Option<String>,
 }
 
 /// The records of a chunk, of which each request takes the next few.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use comfy_table::{CellAlignment, Table, presets};
-use hydrant_config::{DeliveryStream, ObjectStore, Place, S3Options};
+use hydrant_config::{Config, DeliveryStream, ObjectStore, Place, S3Options};
 use hydrant_delivery::{ChunkError, Chunks, OpenChunk, Places};
 use hydrant_ingest::{Mappings, StoredOrigin, StoredStatus, StoredStream, delivery_stream_from_request};
 use hydrant_record::Timestamp;
@@ -96,7 +96,7 @@ impl List {
         };
         let mut all = Vec::new();
         for stored in streams {
-            let chunks = engine.chunks(&definition(&engine, &stored)?, &stored)?;
+            let chunks = engine.chunks(&definition(&engine.config, &stored)?, &stored)?;
             let open = chunks.list().map_err(|error| refused(&error))?;
             chunks.close().map_err(|error| Failure::of(Exit::Io, &error))?;
             all.extend(open.into_iter().map(|chunk| (stored.name.to_string(), chunk)));
@@ -119,7 +119,7 @@ impl Discard {
     fn execute(self) -> Result<(), Failure> {
         let engine = open(&self.config)?;
         let stored = named(&engine, &self.stream)?;
-        let chunks = engine.chunks(&definition(&engine, &stored)?, &stored)?;
+        let chunks = engine.chunks(&definition(&engine.config, &stored)?, &stored)?;
         let discarded = chunks.discard(self.chunk).map_err(|error| refused(&error));
         close(&engine, chunks)?;
         let OpenChunk { chunk, from, to, counts, .. } = discarded?;
@@ -133,7 +133,7 @@ impl Redirect {
     async fn execute(self) -> Result<(), Failure> {
         let engine = open(&self.config)?;
         let stored = named(&engine, &self.stream)?;
-        let stream = definition(&engine, &stored)?;
+        let stream = definition(&engine.config, &stored)?;
         let disk = engine.store.disk();
         let wrong = |error: SinkError| Failure::of(Exit::Config, &error);
         let backup = stream.backup.as_ref().map(|backup| hydrant_sinks::object_sink(&backup.store, Arc::clone(&disk)));
@@ -196,18 +196,19 @@ fn named(engine: &Engine, name: &str) -> Result<StoredStream, Failure> {
     }
 }
 
-fn definition(engine: &Engine, stored: &StoredStream) -> Result<DeliveryStream, Failure> {
+/// As the configuration or the catalog says.
+pub(super) fn definition(config: &Config, stored: &StoredStream) -> Result<DeliveryStream, Failure> {
     let name = &stored.name;
     match &stored.origin {
         StoredOrigin::Yaml => {
-            let found = engine.config.delivery_streams.iter().find(|stream| stream.name == *name);
+            let found = config.delivery_streams.iter().find(|stream| stream.name == *name);
             found.cloned().ok_or_else(|| {
                 Failure::new(Exit::Config, format!("delivery stream `{name}` is not in the configuration any more"))
                     .hint("put it back, or start once with `--discard-backlog`")
             })
         }
         StoredOrigin::Api { region, request } => {
-            delivery_stream_from_request(request, (region, stored.version_id), &Mappings::from(&engine.config)).map_err(
+            delivery_stream_from_request(request, (region, stored.version_id), &Mappings::from(config)).map_err(
                 |error| {
                     Failure::new(Exit::Config, format!("delivery stream `{name}`, made by the API: {error}"))
                         .hint("put back what the configuration said when it was created")

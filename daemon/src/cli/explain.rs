@@ -57,10 +57,10 @@ struct ObjectAnswer {
 }
 
 /// A data directory that may be in use.
-struct Looked {
-    dir: PathBuf,
-    disk: Arc<dyn Disk>,
-    streams: Vec<StoredStream>,
+pub(super) struct Looked {
+    pub(super) dir: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) streams: Vec<StoredStream>,
 }
 
 impl Explain {
@@ -121,7 +121,7 @@ fn is_known(state: RecordState) -> bool {
 }
 
 impl Looked {
-    fn at(dir: &Path) -> Result<Looked, Failure> {
+    pub(super) fn at(dir: &Path) -> Result<Looked, Failure> {
         if !dir.join("STORE").is_file() {
             let text = format!("`{}` is no data directory of hydrant: it has no file `STORE`", dir.display());
             return Err(
@@ -136,7 +136,7 @@ impl Looked {
         Ok(Looked { dir: dir.to_owned(), disk: Arc::new(RealDisk::new()), streams })
     }
 
-    fn streams(&self, wanted: Option<&str>) -> Result<Vec<&StoredStream>, Failure> {
+    pub(super) fn streams(&self, wanted: Option<&str>) -> Result<Vec<&StoredStream>, Failure> {
         let is_wanted = |stream: &&StoredStream| {
             wanted.is_none_or(|wanted| stream.name.as_str() == wanted || stream.id.to_string() == wanted)
         };

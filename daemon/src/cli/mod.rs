@@ -41,7 +41,7 @@ enum Command {
     Run(run::Run),
     /// Send the lines of a file, or of stdin, to a delivery stream by the AWS API
     Put(put::Put),
-    /// Put failed records of an error output back into a delivery stream
+    /// Put failed records of an error output back into a delivery stream, or straight to its destination
     Replay(replay::Replay),
     /// Show every delivery stream: what is stored, delivered, failed, waiting
     Status(status::ShowStatus),

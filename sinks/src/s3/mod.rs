@@ -2,9 +2,7 @@
 //!
 //! ```text
 //! PUT key, If-None-Match: *   200 with an ETag      delivered
-//!                             412, 409, no answer   HEAD key: same length and hydrant-sha256   was there
-//!                                                             another                          foreign: stop and alarm
-//!                                                             404                              again
+//!                             412, 409, no answer   see `settle`: ours, again, or stop and alarm
 //!                             anything else         see `answer`
 //! ```
 
@@ -13,6 +11,7 @@ mod answer;
 mod credentials;
 mod options;
 mod probe;
+mod settle;
 #[cfg(test)]
 mod tests;
 
@@ -147,49 +146,13 @@ impl S3Sink {
         }
     }
 
-    /// No answer came. If the object is not there, the bucket may not be either: a store may refuse a large body by
-    /// closing the connection before its refusal can be read.
-    async fn settle_lost(&self, delivery: &Delivery, lost: SinkError) -> Result<Receipt, SinkError> {
-        match self.settle(delivery).await {
-            Ok(Some(receipt)) => Ok(receipt),
-            Ok(None) => Err(match self.head_bucket().await {
-                Err(error) if error.kind == crate::SinkErrorKind::Misconfigured => error,
-                _ => lost,
-            }),
-            Err(error) if error.kind == crate::SinkErrorKind::Transient => Err(lost),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether the key holds this object; `Misconfigured` if it holds another.
-    async fn settle(&self, delivery: &Delivery) -> Result<Option<Receipt>, SinkError> {
-        let url = self.address.key_url(&delivery.key)?;
-        let response = self.head(&url).await?;
-        match response.status() {
-            StatusCode::NOT_FOUND => return Ok(None),
-            StatusCode::OK => {}
-            _ => return Err(self.refused(response).await),
-        }
-        let length = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
-        let digest = header(response.headers(), DIGEST_METADATA);
-        let ours = hex::encode(delivery.body.sha256);
-        if length == Some(delivery.body.length) && digest.is_some_and(|digest| digest.eq_ignore_ascii_case(&ours)) {
-            return Ok(Some(Receipt::taken(true)));
-        }
-        let message = format!(
-            "{self}: a foreign object stands at our name `{}` and is not overwritten; move it away, and look who else writes into this bucket",
-            delivery.key.escape_default()
-        );
-        Err(SinkError::misconfigured("S3.ForeignObject", message))
-    }
-
     async fn head_bucket(&self) -> Result<(), SinkError> {
-        let response = self.head(self.address.bucket_url()).await?;
+        let response = self.head(self.address.bucket_url(), HeaderMap::new()).await?;
         if response.status().is_success() { Ok(()) } else { Err(self.refused(response).await) }
     }
 
-    async fn head(&self, url: &str) -> Result<Response, SinkError> {
-        let request = self.signed(Method::HEAD, url, HeaderMap::new(), None).await?;
+    async fn head(&self, url: &str, headers: HeaderMap) -> Result<Response, SinkError> {
+        let request = self.signed(Method::HEAD, url, headers, None).await?;
         self.send(request, &Upload::default()).await.map_err(|failure| failure.error)
     }
 

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use hydrant_config::{S3Connection, S3Keys, S3Options, Secret, ServerSideEncryption};
 
-use self::double::{Answer, Double, Memory, Request};
+use self::double::{Answer, Double, Memory, Request, checksum};
 use super::{S3Sink, Timeouts};
 use crate::contract::{self, Place, pattern, staged};
 use crate::{Receipt, Sink, SinkError, SinkErrorKind, StoreClass};
@@ -53,7 +53,13 @@ async fn refusal(script: Vec<Answer>) -> SinkError {
     scripted(script).await.0.unwrap_err()
 }
 
+/// Of a store that tells the checksum of what it holds.
 fn head_of(bytes: &[u8], digest_of: &[u8]) -> Answer {
+    blind_head_of(bytes, digest_of).header("x-amz-checksum-sha256", &checksum(bytes))
+}
+
+/// Of one that does not.
+fn blind_head_of(bytes: &[u8], digest_of: &[u8]) -> Answer {
     let digest = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, digest_of));
     Answer::status(200).header("x-amz-meta-hydrant-sha256", &digest).header("content-length", &bytes.len().to_string())
 }
@@ -134,6 +140,35 @@ async fn a_taken_name_is_settled_by_head() {
         assert_eq!(gone.kind, SinkErrorKind::Transient);
         let blind = refusal(vec![Answer::status(status), Answer::status(403)]).await;
         assert_eq!((blind.kind, blind.code.as_str()), (SinkErrorKind::Misconfigured, "S3.AccessDenied"));
+    }
+}
+
+/// Our own metadata does not prove what a store holds.
+#[tokio::test]
+async fn an_object_of_ours_that_was_damaged_is_never_taken_for_delivered() {
+    let taken = || Answer::status(412);
+    let (ours, requests) = scripted(vec![taken(), head_of(b"bytes", b"bytes")]).await;
+    assert_eq!((ours.unwrap(), requests[1].header("x-amz-checksum-mode")), (Receipt::taken(true), Some("ENABLED")));
+    let told = refusal(vec![taken(), head_of(b"bYtes", b"bytes")]).await;
+    let read = refusal(vec![taken(), blind_head_of(b"bytes", b"bytes"), Answer::status(200).body("bYtes")]).await;
+    let short = refusal(vec![taken(), blind_head_of(b"bytes", b"bytes"), Answer::status(200).body("byte")]).await;
+    for error in [told, read, short] {
+        assert_eq!((error.kind, error.code.as_str()), (SinkErrorKind::Misconfigured, "S3.DamagedObject"));
+        assert!(error.message.contains("a/b c") && error.message.contains("delete it"), "{error}");
+    }
+    let parts = blind_head_of(b"bytes", b"bytes").header("x-amz-checksum-sha256", "abc=-2");
+    for head in [parts, blind_head_of(b"bytes", b"bytes")] {
+        let (whole, requests) = scripted(vec![taken(), head.clone(), Answer::status(200).body("bytes")]).await;
+        assert_eq!((whole.unwrap(), requests[2].method.as_str()), (Receipt::taken(true), "GET"));
+        let cut = Answer::status(200).header("content-length", "9").body("bytes");
+        for (answer, kind) in [
+            (cut, SinkErrorKind::Transient),
+            (Answer::reset(), SinkErrorKind::Transient),
+            (Answer::status(404), SinkErrorKind::Transient),
+            (Answer::status(403), SinkErrorKind::Misconfigured),
+        ] {
+            assert_eq!(refusal(vec![taken(), head.clone(), answer]).await.kind, kind);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod flow;
 mod loss;
 mod object_size;
 mod requests;
+mod resend;
 mod retention;
 mod server;
 mod support;

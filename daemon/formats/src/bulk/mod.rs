@@ -71,7 +71,8 @@ impl RequestEncoder for BulkEncoder {
         let (mut taken, mut bytes) = (0, 0);
         let action_bytes_max = self.documents.action_bytes_max();
         let fits = |bytes: u64, record: &RequestRecord| {
-            bytes + record.data.len() as u64 + action_bytes_max <= self.request_size
+            let id = record.document_id.as_ref().map_or(0, String::len);
+            bytes + (record.data.len() + id) as u64 + action_bytes_max <= self.request_size
         };
         while let Some(record) = records.next_if(|next| taken == 0 || next.as_ref().is_ok_and(|next| fits(bytes, next)))
         {
@@ -105,7 +106,8 @@ impl RequestEncoder for BulkEncoder {
 /// Both lines of one document, or why there is none.
 fn item(documents: &mut Documents, identity: &RequestIdentity, record: &RequestRecord) -> Result<Vec<u8>, String> {
     let document = one_object(&record.data)?;
-    let id = documents.id(identity, record.unit, record.arrived_at);
+    let derived = documents.id(identity, record.unit, record.arrived_at);
+    let id = derived.map(|derived| record.document_id.clone().unwrap_or(derived));
     let (index, type_name) = documents.place(record.arrived_at);
     let mut item = Vec::with_capacity(document.len() + ITEM_BYTES);
     let action = Action { create: Address { index, type_name, id: id.as_deref() } };

@@ -44,7 +44,8 @@ fn identity() -> RequestIdentity {
 
 fn record(lsn: u64, data: &[u8]) -> RequestRecord {
     let unit = Unit { lsn: Lsn::new(lsn).unwrap(), sub: 0 };
-    RequestRecord { unit, arrived_at: Timestamp::from_millis(EXAMPLE_MILLIS), data: Bytes::copy_from_slice(data) }
+    let (arrived_at, data) = (Timestamp::from_millis(EXAMPLE_MILLIS), Bytes::copy_from_slice(data));
+    RequestRecord { unit, arrived_at, data, document_id: None }
 }
 
 /// All requests that these records make.
@@ -86,6 +87,14 @@ fn a_request_is_an_action_and_a_document_for_each_record() {
         )
     );
     assert_eq!(request, EncodedRequest { key: "bulk-4-5".to_owned(), records: 2, rejected: Vec::new() });
+}
+
+#[test]
+fn a_document_that_failed_before_keeps_its_id_unless_the_server_makes_the_ids() {
+    let again = || RequestRecord { document_id: Some("495.0".to_owned()), ..record(1, b"{}") };
+    let id = |search: &OpenSearch| addresses(&one(search, vec![again()]).1).remove(0).1;
+    assert_eq!(id(&search()).as_deref(), Some("495.0"));
+    assert_eq!(id(&OpenSearch { document_id: DocumentId::None, ..search() }), None);
 }
 
 #[test]

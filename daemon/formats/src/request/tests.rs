@@ -39,7 +39,12 @@ fn identity() -> RequestIdentity {
 fn records(data: &[&[u8]]) -> Vec<io::Result<RequestRecord>> {
     let record = |(at, data): (u64, &&[u8])| {
         let unit = Unit { lsn: Lsn::FIRST.plus(at), sub: 0 };
-        Ok(RequestRecord { unit, arrived_at: Timestamp::from_millis(1), data: Bytes::copy_from_slice(data) })
+        Ok(RequestRecord {
+            unit,
+            arrived_at: Timestamp::from_millis(1),
+            data: Bytes::copy_from_slice(data),
+            document_id: None,
+        })
     };
     (0..).zip(data).map(record).collect()
 }

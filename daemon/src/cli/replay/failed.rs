@@ -11,6 +11,8 @@ use serde::Deserialize;
 
 /// Base64 of the largest record and a long message.
 const LINE_BYTES_MAX: u64 = 16 << 20;
+/// As at OpenSearch.
+const DOCUMENT_ID_BYTES_MAX: usize = 512;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// One line of an error output.
@@ -21,6 +23,8 @@ pub(super) struct Failed {
     pub(super) code: String,
     /// In milliseconds since 1970.
     pub(super) arrived_at: u64,
+    /// Of the document that it was to be.
+    pub(super) document_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +35,8 @@ struct Line<'a> {
     #[serde(alias = "lastErrorCode", default)]
     error_code: Option<String>,
     arrival_timestamp: u64,
+    #[serde(alias = "osDocumentId", default)]
+    es_document_id: Option<String>,
 }
 
 impl Failed {
@@ -41,7 +47,14 @@ impl Failed {
         let line: Line<'_> = serde_json::from_slice(line).map_err(|error| format!("it is no error record: {error}"))?;
         let data = base64_simd::STANDARD.decode_to_vec(line.raw_data.as_bytes());
         let data = data.map_err(|_| "its `rawData` is not base64".to_owned())?;
-        Ok(Failed { data: data.into(), code: line.error_code.unwrap_or_default(), arrived_at: line.arrival_timestamp })
+        let document_id = line.es_document_id.filter(|id| (1..=DOCUMENT_ID_BYTES_MAX).contains(&id.len()));
+        let (code, arrived_at) = (line.error_code.unwrap_or_default(), line.arrival_timestamp);
+        Ok(Failed { data: data.into(), code, arrived_at, document_id })
+    }
+
+    /// It failed before it had the form that a destination gets.
+    pub(super) fn is_of_a_plugin(&self) -> bool {
+        self.code.starts_with("Lambda.")
     }
 }
 
@@ -106,6 +119,7 @@ mod tests {
             let failed = Failed::parse(line.as_bytes()).unwrap_or_else(|problem| panic!("{problem}: {line}"));
             assert_eq!((&failed.data[..], failed.arrived_at), (&b"hello"[..], 1_538_078_800_384), "{line}");
             assert!(!failed.code.is_empty(), "{line}");
+            assert_eq!(failed.document_id.as_deref(), line.contains("DocumentId").then_some("4958.0"), "{line}");
         }
     }
 

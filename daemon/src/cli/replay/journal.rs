@@ -5,16 +5,20 @@
 //! {"put":{"object":"events-1-…","sha256":"9f…","lines":[[0,499]]}}      synced before the request leaves
 //! {"taken":{"object":"events-1-…","sha256":"9f…","lines":[[0,499]]}}    what was acked; synced before the next `put`
 //! {"refused":{"object":"events-1-…","sha256":"9f…","lines":[[7,7]]}}    what certainly was not stored
+//! {"staged":{"object":…,"sha256":…,"lines":…,"batch":{…}}}              synced before the batch leaves for the destination
+//! {"delivered":{"object":…,"sha256":…,"lines":…,"refused":[[9,9]]}}     all of it but `refused` is there; synced
 //! ```
 //!
 //! Invariant: a line that may have been stored stands in the journal. Lines of a `put` that neither was taken nor refused were
-//! under way when the process or its connection ended: whether they were stored, nobody can tell.
+//! under way when the process or its connection ended: whether they were stored, nobody can tell. A batch that is staged and not
+//! delivered is sent as it is by the next run, before anything else; so of it nothing is in doubt.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hydrant_delivery::StagedBatch;
 use hydrant_disk::{Disk, DiskFile, create_dir_durable, create_durable, read_exact_at};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +48,10 @@ impl Ranges {
 
     fn contains(&self, line: u64) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&line))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.iter().flat_map(|&(first, last)| first..=last)
     }
 }
 
@@ -83,6 +91,31 @@ enum Entry {
     Put(Lines),
     Taken(Lines),
     Refused(Lines),
+    Staged(Open),
+    Delivered(Delivered),
+}
+
+/// A batch on its way to the destination.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Open {
+    #[serde(flatten)]
+    pub(super) id: ObjectId,
+    lines: Ranges,
+    pub(super) batch: StagedBatch,
+}
+
+impl Open {
+    pub(super) fn lines(&self) -> u64 {
+        self.lines.0.iter().map(|(first, last)| last - first + 1).sum()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Delivered {
+    #[serde(flatten)]
+    id: ObjectId,
+    lines: Ranges,
+    refused: Ranges,
 }
 
 #[derive(Debug, Default)]
@@ -93,29 +126,49 @@ struct Known {
 
 /// What is known of every object.
 #[derive(Debug, Default)]
-pub(super) struct History(HashMap<ObjectId, Known>);
+pub(super) struct History {
+    objects: HashMap<ObjectId, Known>,
+    open: Option<Open>,
+}
 
 impl History {
     pub(super) fn of(&self, id: &ObjectId, line: u64) -> Before {
-        match self.0.get(id) {
+        match self.objects.get(id) {
             Some(known) if known.taken.contains(line) => Before::Taken,
             Some(known) if known.in_doubt.contains(&line) => Before::InDoubt,
             _ => Before::New,
         }
     }
 
+    /// What an interrupted run has staged for the destination.
+    pub(super) fn open(&self) -> Option<&Open> {
+        self.open.as_ref()
+    }
+
     fn apply(&mut self, entry: &Entry) {
-        let (Entry::Put(Lines { id, lines }) | Entry::Taken(Lines { id, lines }) | Entry::Refused(Lines { id, lines })) =
-            entry;
-        let known = self.0.entry(id.clone()).or_default();
-        for &(first, last) in &lines.0 {
-            match entry {
-                Entry::Put(_) => known.in_doubt.extend(first..=last),
-                Entry::Taken(_) => known.taken.add(first, last),
-                Entry::Refused(_) => {}
+        match entry {
+            Entry::Put(Lines { id, lines }) => self.known(id).in_doubt.extend(lines.iter()),
+            Entry::Taken(Lines { id, lines }) => self.known(id).settle(lines, |_| true),
+            Entry::Refused(Lines { id, lines }) => self.known(id).settle(lines, |_| false),
+            Entry::Staged(open) => self.open = Some(open.clone()),
+            Entry::Delivered(Delivered { id, lines, refused }) => {
+                self.open = None;
+                self.known(id).settle(lines, |line| !refused.contains(line));
             }
-            if !matches!(entry, Entry::Put(_)) {
-                known.in_doubt.retain(|line| !(first..=last).contains(line));
+        }
+    }
+
+    fn known(&mut self, id: &ObjectId) -> &mut Known {
+        self.objects.entry(id.clone()).or_default()
+    }
+}
+
+impl Known {
+    fn settle(&mut self, lines: &Ranges, is_taken: impl Fn(u64) -> bool) {
+        for line in lines.iter() {
+            self.in_doubt.remove(&line);
+            if is_taken(line) {
+                self.taken.add(line, line);
             }
         }
     }
@@ -176,6 +229,26 @@ impl Journal {
 
     pub(super) fn refused(&mut self, id: &ObjectId, lines: impl IntoIterator<Item = u64>) -> Result<(), Failure> {
         self.append(&Entry::Refused(Lines { id: id.clone(), lines: lines.into_iter().collect() }))
+    }
+
+    /// Durable on return: the batch may be sent now.
+    pub(super) fn staged(
+        &mut self,
+        id: &ObjectId,
+        lines: impl IntoIterator<Item = u64>,
+        batch: StagedBatch,
+    ) -> Result<Open, Failure> {
+        let open = Open { id: id.clone(), lines: lines.into_iter().collect(), batch };
+        self.append(&Entry::Staged(open.clone()))?;
+        self.sync()?;
+        Ok(open)
+    }
+
+    /// Durable on return: what was staged is not needed any more. `refused` ascends.
+    pub(super) fn delivered(&mut self, open: &Open, refused: impl IntoIterator<Item = u64>) -> Result<(), Failure> {
+        let (id, lines, refused) = (open.id.clone(), open.lines.clone(), refused.into_iter().collect());
+        self.append(&Entry::Delivered(Delivered { id, lines, refused }))?;
+        self.sync()
     }
 
     /// All entries are durable on return.
@@ -271,6 +344,26 @@ mod tests {
             assert_eq!(states(journal.history(), "b"), [New, InDoubt, New, New, New, New]);
         }
         assert_eq!(states(&Journal::peek(&disk, &path, "events").unwrap(), "a"), expected);
+    }
+
+    #[test]
+    fn a_batch_that_was_staged_is_open_until_it_was_delivered() {
+        use Before::{New, Taken};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.journal");
+        let disk = RealDisk::new();
+        let batch: StagedBatch = serde_json::from_str(r#"{"destination":"file:/lake","manifest":null}"#).unwrap();
+        let mut journal = Journal::open(&disk, &path, "events").unwrap();
+        journal.staged(&id("a"), [0, 1, 3], batch.clone()).unwrap();
+        drop(journal);
+        let mut journal = Journal::open(&disk, &path, "events").unwrap();
+        let open = journal.history().open().cloned().unwrap();
+        assert_eq!((open.lines(), &open.batch, open.id == id("a")), (3, &batch, true));
+        journal.delivered(&open, [1]).unwrap();
+        drop(journal);
+        let history = Journal::peek(&disk, &path, "events").unwrap();
+        assert!(history.open().is_none());
+        assert_eq!(states(&history, "a"), [Taken, New, New, Taken, New, New]);
     }
 
     #[test]

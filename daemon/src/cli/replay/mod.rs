@@ -1,32 +1,40 @@
-//! `hydrant replay`: failed records of an error output, back into a delivery stream by the signed AWS API.
+//! `hydrant replay`: failed records of an error output, back into a delivery stream by the signed AWS API, or straight to its
+//! destination.
 //!
 //! Invariant: a record that was taken is not put again by a repeat with the same journal; one that may have been is put again
 //! only as `--in-doubt` says.
 
+mod delivering;
 mod failed;
 mod journal;
 mod pass;
+mod putting;
 mod source;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
-use hydrant_config::Config;
-use hydrant_disk::RealDisk;
+use hydrant_config::{Config, DeliveryStream};
+use hydrant_delivery::destination_identity;
+use hydrant_disk::{Disk, RealDisk};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
+use self::delivering::{Delivering, Manner};
 use self::journal::Journal;
-use self::pass::Pass;
-use self::source::Source;
+use self::pass::{Pass, Tally, Way};
+use self::putting::Putting;
+use self::source::{Source, unknown};
+use crate::cli::explain::Looked;
 use crate::cli::put::Endpoint;
-use crate::cli::{ConfigFile, say};
+use crate::cli::{ConfigFile, chunk, say};
 use crate::exit::{Exit, Failure};
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +59,15 @@ pub(crate) struct Replay {
     /// What to do with records that an interrupted replay may have put already
     #[arg(long, value_enum, default_value = "again")]
     in_doubt: InDoubt,
+    /// Straight to the destination of the delivery stream: no daemon is needed, and the stream does not see the records again
+    #[arg(long, conflicts_with = "endpoint")]
+    to_destination: bool,
+    /// With `--to-destination`: the records have the form already that the plugins of the delivery stream make
+    #[arg(long, requires = "to_destination")]
+    skip_plugins: bool,
+    /// With `--to-destination`: end when the destination did nothing but fail for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "to_destination")]
+    patience: u64,
     /// Tell what would be replayed, and put nothing
     #[arg(long)]
     dry_run: bool,
@@ -87,14 +104,20 @@ struct Summary {
     objects: u64,
     /// Without.
     objects_skipped: u64,
-    /// Durable in the delivery stream now, or what would be put by a dry run.
+    /// Durable in the delivery stream now, or at the destination; or what would be by a dry run.
     replayed: u64,
+    /// Were staged by an interrupted run, and are at the destination now.
+    resumed: u64,
     /// Durable since an earlier run.
     replayed_before: u64,
     /// Not what the filters ask for.
     filtered: u64,
-    /// Refused by the delivery stream, or larger than a record may be.
+    /// Refused by the delivery stream, or larger than a record may be; by the destination, or for its format or a plugin.
     refused: u64,
+    /// By a plugin on the way to the destination.
+    dropped: u64,
+    /// Failed in a plugin, which was to be passed by.
+    unprocessed: u64,
     /// No error records.
     unreadable: u64,
     /// May have been put by an earlier run: put again, counted above, or left out.
@@ -108,26 +131,27 @@ struct Summary {
 impl Replay {
     pub(crate) async fn execute(self) -> Result<(), Failure> {
         let config = self.config.load()?;
-        let source = Source::new(self.source.as_deref(), &self.stream, &config)?;
-        let disk = RealDisk::new();
+        let own = self.own(&config)?;
+        let source = Source::new(self.source.as_deref(), (&self.stream, own.as_ref()), &config)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
         let path = self.journal_path(&config)?;
         let found = source.list().await?;
+        let journal = match self.dry_run {
+            true => Err(Journal::peek(&*disk, &path, &self.stream)?),
+            false => Ok(Journal::open(&*disk, &path, &self.stream)?),
+        };
+        let stop = stop_requested()?;
         let mut pass = Pass {
-            client: self.endpoint.client(&config, config.api)?,
-            stream: self.stream.clone(),
+            way: self.way(&config, own.as_ref(), (disk, &path), &stop)?,
             filter: self.filter(),
             skip_in_doubt: self.in_doubt == InDoubt::Skip,
-            journal: match self.dry_run {
-                true => Err(Journal::peek(&disk, &path, &self.stream)?),
-                false => Ok(Journal::open(&disk, &path, &self.stream)?),
-            },
-            summary: Summary::default(),
-            stop: stop_requested()?,
+            tally: Tally { journal, summary: Summary::default() },
+            stop,
         };
+        let mut ended = self.go_on(&mut pass).await;
         let progress = progress(found.iter().map(|object| object.bytes).sum());
-        let mut ended = Ok(());
         for object in &found {
-            if ended.is_err() || pass.stop.load(Ordering::Relaxed) {
+            if ended.is_err() || pass.stop.is_cancelled() {
                 break;
             }
             ended = match source.read(object).await {
@@ -138,11 +162,58 @@ impl Replay {
         }
         progress.finish_and_clear();
         pass.finish()?;
-        let mut summary = pass.summary;
-        summary.interrupted = pass.stop.load(Ordering::Relaxed);
-        self.report(&summary, &source);
+        let mut summary = pass.tally.summary;
+        summary.interrupted = pass.stop.is_cancelled();
+        self.report(&summary, &source, own.as_ref());
         ended?;
         summary.verdict()
+    }
+
+    /// The delivery stream, from the configuration or, if the API made it, from the catalog of a data directory that is here.
+    fn own(&self, config: &Config) -> Result<Option<DeliveryStream>, Failure> {
+        let of_yaml = config.delivery_streams.iter().find(|known| known.name.as_str() == self.stream);
+        if of_yaml.is_some() || !config.data_dir.join("STORE").is_file() {
+            return Ok(of_yaml.cloned());
+        }
+        let looked = Looked::at(&config.data_dir)?;
+        let stored = looked.streams.iter().find(|stored| stored.name.as_str() == self.stream);
+        stored.map(|stored| chunk::definition(config, stored)).transpose()
+    }
+
+    fn way(
+        &self,
+        config: &Config,
+        own: Option<&DeliveryStream>,
+        (disk, journal): (Arc<dyn Disk>, &Path),
+        stop: &CancellationToken,
+    ) -> Result<Way, Failure> {
+        if !self.to_destination {
+            let client = self.endpoint.client(config, config.api)?;
+            return Ok(Way::Stream(Box::new(Putting { client, stream: self.stream.clone() })));
+        }
+        let stream = own.ok_or_else(|| unknown(&self.stream))?;
+        let patience = Duration::from_secs(self.patience);
+        let manner = Manner { skip_plugins: self.skip_plugins, patience, stop: stop.clone() };
+        Ok(Way::Destination(Box::new(Delivering::new(stream, disk, (journal, self.dry_run), manner)?)))
+    }
+
+    /// What an interrupted run has staged for the destination comes first: only it knows the bytes that may be there already.
+    async fn go_on(&self, pass: &mut Pass) -> Result<(), Failure> {
+        let Some(open) = pass.tally.history().open() else { return Ok(()) };
+        match &mut pass.way {
+            _ if self.dry_run => {
+                tracing::warn!("{} records are staged for the destination by an interrupted replay", open.lines());
+                Ok(())
+            }
+            Way::Destination(delivering) => delivering.go_on(&mut pass.tally).await,
+            Way::Stream(_) => {
+                let text = format!(
+                    "an interrupted replay has staged {} records for the destination, and some may be there",
+                    open.lines()
+                );
+                Err(Failure::new(Exit::Usage, text).hint("end it first: run it again with `--to-destination`"))
+            }
+        }
     }
 
     /// Only a daemon makes a data directory; and what a person types becomes no path in it.
@@ -166,25 +237,31 @@ impl Replay {
         Filter { since, until, error_codes: self.error_codes.clone() }
     }
 
-    fn report(&self, summary: &Summary, source: &Source) {
+    fn report(&self, summary: &Summary, source: &Source, own: Option<&DeliveryStream>) {
         if self.json {
             say(serde_json::to_string(summary).expect("numbers and strings into memory"));
             return;
         }
-        let (verb, stream) = (if self.dry_run { "would be put into" } else { "are durable in" }, &self.stream);
-        say(format_args!(
-            "{} records of {} objects below {source} {verb} `{stream}`",
-            summary.replayed, summary.objects
-        ));
+        let stream = &self.stream;
+        let done = match (own.filter(|_| self.to_destination), self.dry_run) {
+            (None, true) => format!("would be put into `{stream}`"),
+            (None, false) => format!("are durable in `{stream}`"),
+            (Some(own), true) => format!("would go to {}", destination_identity(&own.destination)),
+            (Some(own), false) => format!("are at {}", destination_identity(&own.destination)),
+        };
+        say(format_args!("{} records of {} objects below {source} {done}", summary.replayed, summary.objects));
         for (code, records) in &summary.error_codes {
             say(format_args!("  {records} of error code {code}"));
         }
         for (number, what) in [
+            (summary.resumed, "staged by an interrupted replay, and at the destination now"),
             (summary.replayed_before, "replayed before"),
             (summary.filtered, "left out by the filters"),
             (summary.in_doubt, "may have been put by an interrupted replay, and were put again"),
             (summary.in_doubt_skipped, "may have been put by an interrupted replay, and were left out"),
+            (summary.dropped, "dropped by a plugin"),
             (summary.refused, "refused"),
+            (summary.unprocessed, "failed in a plugin, and need it: replay them without `--skip-plugins`"),
             (summary.unreadable, "lines without an error record"),
             (summary.objects_skipped, "objects without error records"),
         ] {
@@ -196,11 +273,17 @@ impl Replay {
 }
 
 impl Summary {
+    /// One more, of this error code.
+    fn replayed(&mut self, code: &str) {
+        self.replayed += 1;
+        *self.error_codes.entry(code.to_owned()).or_default() += 1;
+    }
+
     fn verdict(&self) -> Result<(), Failure> {
         if self.interrupted {
             return Err(Failure::new(Exit::Runtime, "interrupted").hint("run it again: it goes on where it was"));
         }
-        let left = self.refused + self.unreadable;
+        let left = self.refused + self.unreadable + self.unprocessed;
         if left > 0 {
             return Err(Failure::new(Exit::Runtime, format!("{left} lines could not be replayed"))
                 .hint("the log above names the first of each object"));
@@ -216,17 +299,17 @@ impl Filter {
     }
 }
 
-/// Set by the first SIGINT or SIGTERM: what is under way is finished, so that nothing is left in doubt.
-fn stop_requested() -> Result<Arc<AtomicBool>, Failure> {
+/// Cancelled by the first SIGINT or SIGTERM: a request to the API that is under way is finished, so that nothing is left in doubt.
+fn stop_requested() -> Result<CancellationToken, Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        flag.store(true, Ordering::Relaxed);
+        asked.cancel();
     });
     Ok(stop)
 }

@@ -1,35 +1,50 @@
-//! One pass over error objects: each line is put, or counted for what keeps it from being put.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! One pass over error objects: each line goes its way, or is counted for what keeps it from going.
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
+use super::delivering::Delivering;
 use super::failed::{Failed, Lines};
 use super::journal::{Before, History, Journal, ObjectId};
+use super::putting::Putting;
 use super::{Filter, Summary};
-use crate::client::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Client, ClientError, RECORD_BYTES_MAX};
-use crate::exit::{Exit, Failure};
+use crate::client::RECORD_BYTES_MAX;
+use crate::exit::Failure;
 
 pub(super) struct Pass {
-    pub(super) client: Client,
-    pub(super) stream: String,
+    pub(super) way: Way,
     pub(super) filter: Filter,
     pub(super) skip_in_doubt: bool,
+    pub(super) tally: Tally,
+    pub(super) stop: CancellationToken,
+}
+
+/// Where records go.
+pub(super) enum Way {
+    Stream(Box<Putting>),
+    Destination(Box<Delivering>),
+}
+
+/// What is remembered and what is told of all records.
+pub(super) struct Tally {
     /// `Err` in a dry run.
     pub(super) journal: Result<Journal, History>,
     pub(super) summary: Summary,
-    pub(super) stop: Arc<AtomicBool>,
 }
 
-/// Records of one object that go out in one request.
+/// Records of one object that go together, with their lines.
 #[derive(Default)]
-struct Batch {
-    lines: Vec<u64>,
-    records: Vec<Bytes>,
-    codes: Vec<String>,
+pub(super) struct Batch {
+    pub(super) records: Vec<(u64, Failed)>,
     bytes: usize,
+}
+
+/// What a batch holds at most, but for one record that is larger alone.
+#[derive(Clone, Copy)]
+pub(super) struct BatchMax {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
 }
 
 impl Pass {
@@ -46,10 +61,10 @@ impl Pass {
             });
             if std::mem::take(&mut first) {
                 if parsed.is_err() {
-                    self.summary.objects_skipped += 1;
+                    self.tally.summary.objects_skipped += 1;
                     return Ok(());
                 }
-                self.summary.objects += 1;
+                self.tally.summary.objects += 1;
             }
             match parsed {
                 Ok((number, failed)) => {
@@ -58,7 +73,7 @@ impl Pass {
                     }
                 }
                 Err((number, why)) => {
-                    self.summary.unreadable += 1;
+                    self.tally.summary.unreadable += 1;
                     if !std::mem::replace(&mut complained, true) {
                         tracing::warn!(
                             object = name,
@@ -68,23 +83,22 @@ impl Pass {
                     }
                 }
             }
-            if self.stop.load(Ordering::Relaxed) {
-                break;
+            if self.stop.is_cancelled() {
+                return Ok(());
             }
         }
-        if self.stop.load(Ordering::Relaxed) { Ok(()) } else { self.put(&id, &mut batch).await }
+        self.go(&id, &mut batch).await
     }
 
     /// The end of the pass: what the journal holds is durable.
     pub(super) fn finish(&self) -> Result<(), Failure> {
-        self.journal.as_ref().map_or(Ok(()), Journal::sync)
+        self.tally.journal.as_ref().map_or(Ok(()), Journal::sync)
     }
 
-    /// The record if it is to be put; else it was counted.
+    /// The record if it is to go; else it was counted.
     fn wanted(&mut self, id: &ObjectId, number: u64, failed: Failed) -> Option<Failed> {
-        let history = self.journal.as_ref().map_or_else(|history| history, Journal::history);
-        let before = history.of(id, number);
-        let summary = &mut self.summary;
+        let before = self.tally.history().of(id, number);
+        let summary = &mut self.tally.summary;
         if !self.filter.wants(&failed) {
             summary.filtered += 1;
             return None;
@@ -92,7 +106,8 @@ impl Pass {
         match before {
             Before::Taken => summary.replayed_before += 1,
             Before::InDoubt if self.skip_in_doubt => summary.in_doubt_skipped += 1,
-            _ if failed.data.len() > RECORD_BYTES_MAX => summary.refused += 1,
+            _ if self.way.is_too_large(&failed) => summary.refused += 1,
+            _ if self.way.needs_plugin(&failed) => summary.unprocessed += 1,
             Before::InDoubt => {
                 summary.in_doubt += 1;
                 return Some(failed);
@@ -103,55 +118,49 @@ impl Pass {
     }
 
     async fn add(&mut self, id: &ObjectId, batch: &mut Batch, (number, failed): (u64, Failed)) -> Result<(), Failure> {
-        let full = batch.lines.len() == BATCH_RECORDS_MAX || batch.bytes + failed.data.len() > BATCH_BYTES_MAX;
-        if full {
-            self.put(id, batch).await?;
+        let (max, length) = (self.way.batch_max(), failed.data.len());
+        let full = batch.records.len() == max.records || batch.bytes + length > max.bytes;
+        if full && !batch.records.is_empty() {
+            self.go(id, batch).await?;
         }
-        batch.bytes += failed.data.len();
-        batch.lines.push(number);
-        batch.records.push(failed.data);
-        batch.codes.push(failed.code);
+        batch.bytes += length;
+        batch.records.push((number, failed));
         Ok(())
     }
 
-    /// Journal, request, journal. Of what failed, only what may have been stored stays in doubt.
-    async fn put(&mut self, id: &ObjectId, batch: &mut Batch) -> Result<(), Failure> {
-        let Batch { lines, records, codes, .. } = std::mem::take(batch);
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let mut taken = vec![true; lines.len()];
-        let mut failure = None;
-        if let Ok(journal) = &mut self.journal {
-            journal.put(id, lines.iter().copied())?;
-            taken.fill(false);
-            let result = self.client.put_each(&self.stream, &records, &mut |index| taken[index] = true).await;
-            let of = |is: bool| lines.iter().zip(&taken).filter(move |(_, taken)| **taken == is).map(|(line, _)| *line);
-            journal.taken(id, of(true))?;
-            failure = result.err();
-            if failure.as_ref().is_some_and(|error| !is_doubtful(error)) {
-                journal.refused(id, of(false))?;
+    async fn go(&mut self, id: &ObjectId, batch: &mut Batch) -> Result<(), Failure> {
+        let records = std::mem::take(batch).records;
+        match &mut self.way {
+            _ if records.is_empty() => Ok(()),
+            _ if self.tally.journal.is_err() => {
+                records.iter().for_each(|(_, failed)| self.tally.summary.replayed(&failed.code));
+                Ok(())
             }
-        }
-        for (code, _) in codes.into_iter().zip(&taken).filter(|(_, taken)| **taken) {
-            self.summary.replayed += 1;
-            *self.summary.error_codes.entry(code).or_default() += 1;
-        }
-        match failure {
-            None => Ok(()),
-            Some(error) => {
-                Err(Failure::of(Exit::Runtime, &error)
-                    .hint("run it again when this is mended: it goes on where it was"))
-            }
+            Way::Stream(putting) => putting.put(&mut self.tally, id, records).await,
+            Way::Destination(delivering) => delivering.deliver(&mut self.tally, id, records).await,
         }
     }
 }
 
-/// Whether records may have been stored although no answer says so.
-fn is_doubtful(error: &ClientError) -> bool {
-    match error {
-        ClientError::Unreachable { source, .. } => !source.is_connect(),
-        ClientError::Answer(_) | ClientError::GivenUp { .. } => true,
-        ClientError::Refused { .. } | ClientError::Signing(_) => false,
+impl Way {
+    fn is_too_large(&self, failed: &Failed) -> bool {
+        matches!(self, Way::Stream(_)) && failed.data.len() > RECORD_BYTES_MAX
+    }
+
+    fn needs_plugin(&self, failed: &Failed) -> bool {
+        matches!(self, Way::Destination(delivering) if delivering.passes_plugins_by && failed.is_of_a_plugin())
+    }
+
+    fn batch_max(&self) -> BatchMax {
+        match self {
+            Way::Stream(_) => Putting::BATCH_MAX,
+            Way::Destination(delivering) => delivering.batch_max,
+        }
+    }
+}
+
+impl Tally {
+    pub(super) fn history(&self) -> &History {
+        self.journal.as_ref().map_or_else(|history| history, Journal::history)
     }
 }

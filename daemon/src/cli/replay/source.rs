@@ -35,8 +35,11 @@ pub(super) struct Found {
 
 impl Source {
     /// What a person typed: `s3://BUCKET/PREFIX` or a path. Without it, the error output of the delivery stream.
-    pub(super) fn new(typed: Option<&str>, stream: &str, config: &Config) -> Result<Source, Failure> {
-        let own = config.delivery_streams.iter().find(|known| known.name.as_str() == stream);
+    pub(super) fn new(
+        typed: Option<&str>,
+        (name, own): (&str, Option<&DeliveryStream>),
+        config: &Config,
+    ) -> Result<Source, Failure> {
         match typed.map(|typed| (typed, typed.strip_prefix("s3://"))) {
             Some((_, Some(address))) => {
                 let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
@@ -48,7 +51,7 @@ impl Source {
                 Source::s3(bucket, prefix, connection)
             }
             Some((path, None)) => Ok(Source::Local(PathBuf::from(path))),
-            None => own.map_or_else(|| Err(unknown(stream)), |stream| Source::error_output(stream.error_store())),
+            None => own.map_or_else(|| Err(unknown(name)), |stream| Source::error_output(stream.error_store())),
         }
     }
 
@@ -142,12 +145,12 @@ impl fmt::Display for Source {
     }
 }
 
-fn unknown(stream: &str) -> Failure {
+pub(super) fn unknown(stream: &str) -> Failure {
     Failure::new(
         Exit::Usage,
-        format!("the configuration has no delivery stream `{stream}`, so where its error output is, is not known"),
+        format!("the configuration has no delivery stream `{stream}`, so where its output is, is not known"),
     )
-    .hint("name the directory or `s3://BUCKET/PREFIX` behind the delivery stream")
+    .hint("name one that it has, or, to put records into it, the directory or `s3://BUCKET/PREFIX` behind its name")
 }
 
 /// How the delivery stream itself reaches this bucket.

@@ -165,7 +165,8 @@ impl State {
             ("HEAD", None) => Answer::status(404),
             ("HEAD", Some(object)) => Answer::status(200)
                 .header("content-length", &object.bytes.len().to_string())
-                .header("x-amz-meta-hydrant-sha256", object.sha256.as_deref().unwrap_or("none")),
+                .header("x-amz-meta-hydrant-sha256", object.sha256.as_deref().unwrap_or("none"))
+                .header("x-amz-checksum-sha256", &checksum(&object.bytes)),
             ("PUT", Some(_)) if request.header("if-none-match") == Some("*") => {
                 Answer::error(412, "PreconditionFailed")
             }
@@ -185,6 +186,10 @@ impl State {
             _ => Answer::error(405, "MethodNotAllowed"),
         }
     }
+}
+
+pub(super) fn checksum(bytes: &[u8]) -> String {
+    super::super::base64(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref())
 }
 
 async fn serve(mut stream: TcpStream, state: Arc<State>) {
