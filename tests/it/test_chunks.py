@@ -30,13 +30,19 @@ def test_what_an_operator_decides_is_done_and_counted(daemon_of, tmp_path):
         clients.put_all(client, "events", [f"{chunks}-{number}".encode() for number in range(10)])
         hydrant.wait_until("a chunk is staged", lambda: staged(daemon)["staged_chunks"] >= chunks)
     hydrant.wait_until("the problem is told", lambda: staged(daemon)["problem"])
-    status, _, said = chunk(daemon, "list")
-    assert status != 0 and "in use" in said, "the daemon is running"
+    # To look is always possible, to decide is not while the daemon runs.
+    status, out, said = chunk(daemon, "list", "--json")
+    online = json.loads(out)
+    assert status == 0 and len(online) >= 2 and all(row["oldest_ms"] for row in online), said
+    for decision in (("discard", "events", "1"), ("redirect", "events", "1", "--directory", elsewhere)):
+        status, _, said = chunk(daemon, *decision)
+        assert status == 1 and "in use" in said and "stop" in said, said
     daemon.kill()
 
     status, out, said = chunk(daemon, "list", "--json")
     assert status == 0, said
     found = [row["chunk"] for row in json.loads(out)]
+    assert found[: len(online)] == [row["chunk"] for row in online]
     assert len(found) >= 2 and found[0]["from"] == 1
     records = [one["to"] - one["from"] + 1 for one in found]
     assert sum(records) == 20
@@ -58,6 +64,11 @@ def test_what_an_operator_decides_is_done_and_counted(daemon_of, tmp_path):
     hydrant.wait_until("the next one is delivered", lambda: daemon.accounting("events")["delivered"] > records[0])
     daemon.stop()
     assert len(lines_below(elsewhere)) == records[0]
+    [path] = [path for path in elsewhere.rglob("*") if path.is_file()]
+    status, out, said = hydrant.command("explain", path.name, "-c", daemon.config_file)
+    assert status == 0 and f"file:{elsewhere}" in out, out + said
+    status, out, said = hydrant.command("explain", "1", "--stream", "events", "-c", daemon.config_file)
+    assert status == 0 and "redirected by an operator" in out and path.name in out, out + said
     assert lines_below(lake) == ["later"]
     assert chunk(daemon, "list")[1] == "no chunk is open\n"
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use hydrant_config::DeliveryStream;
 use hydrant_disk::{Disk, DiskFile};
-use hydrant_record::{Lsn, StreamId, Timestamp};
-use hydrant_shardlog::{LogOptions, ShardLog};
+use hydrant_record::StreamId;
+use hydrant_shardlog::{Clock as _, LogOptions, ShardLog, SystemClock};
 use hydrant_sinks::{Sink, SinkError};
 use serde::Serialize;
 
 use crate::accounting::Counts;
+use crate::history::{History, SentObject};
 use crate::inline::Inline;
 use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
 use crate::manifest::{Manifest, ManifestError, Route, StagedObject};
@@ -25,9 +26,6 @@ use crate::stage::staged_path;
 /// What is staged, with where its bytes are.
 type StagedObjects = Vec<(Arc<dyn DiskFile>, StagedObject)>;
 
-/// Of one record, to tell when it arrived.
-const READ_BYTES: usize = 1 << 16;
-
 /// The open chunks of a delivery stream that is not running.
 #[derive(Debug)]
 pub struct Chunks {
@@ -37,6 +35,7 @@ pub struct Chunks {
     claim: Claim,
     journal: Journal,
     staged_dir: PathBuf,
+    history: History,
 }
 
 /// Where the journal and the staged files of a delivery stream are; as in [`crate::PipelineParts`].
@@ -65,8 +64,22 @@ pub struct OpenChunk {
     /// one, and the next start of the daemon settles it.
     pub objects: u64,
     pub bytes: u64,
-    /// When its first record arrived, if that can still be read.
-    pub oldest_ms: Option<u64>,
+}
+
+impl OpenChunk {
+    pub(crate) fn of<'a>(chunk: &StagedChunk, staged: impl Iterator<Item = &'a StagedObject>) -> OpenChunk {
+        let (objects, bytes) = staged.fold((0, 0), |(objects, bytes), object| (objects + 1, bytes + object.length));
+        OpenChunk {
+            chunk: chunk.chunk,
+            from: chunk.from,
+            to: chunk.to,
+            counts: chunk.counts,
+            destination: chunk.destination.clone(),
+            backup: chunk.backup.clone(),
+            objects,
+            bytes,
+        }
+    }
 }
 
 /// The places of a delivery stream, to which staged objects are offered once more before they go elsewhere.
@@ -118,17 +131,25 @@ impl Chunks {
             parts.journal_options,
         )?;
         let staged_dir = parts.dir.join("staged");
-        let ChunksParts { stream, disk, log, claim, .. } = parts;
-        Ok(Chunks { stream, disk, log, claim, journal, staged_dir })
+        let ChunksParts { stream, disk, log, claim, dir, .. } = parts;
+        let (dir, name) = (dir.join("history"), stream.name.to_string());
+        let history = History::new(Arc::clone(&disk), dir, stream.history, name);
+        Ok(Chunks { stream, disk, log, claim, journal, staged_dir, history })
     }
 
     pub fn list(&self) -> Result<Vec<OpenChunk>, ChunkError> {
-        self.journal.snapshot().open_chunks().map(|chunk| self.describe(chunk)).collect()
+        let describe = |chunk: &StagedChunk| {
+            let objects = self.objects(chunk)?;
+            Ok(OpenChunk::of(chunk, objects.iter().map(|(_, object)| object)))
+        };
+        self.journal.snapshot().open_chunks().map(describe).collect()
     }
 
     /// Gives the chunk up: its records count as discarded. Durable on return.
     pub fn discard(&self, chunk: u64) -> Result<OpenChunk, ChunkError> {
-        let described = self.describe(&self.undecided(chunk)?)?;
+        let undecided = self.undecided(chunk)?;
+        let objects = self.objects(&undecided)?;
+        let described = OpenChunk::of(&undecided, objects.iter().map(|(_, object)| object));
         self.journal.discarded(chunk)?;
         tracing::warn!(delivery_stream = %self.stream.name, chunk, from = described.from, to = described.to, "chunk discarded");
         Ok(described)
@@ -143,12 +164,13 @@ impl Chunks {
         (to, identity): (&dyn Sink, String),
     ) -> Result<Redirected, ChunkError> {
         let staged = self.undecided(chunk)?;
-        let mut done = Redirected::default();
+        let (mut done, mut told) = (Redirected::default(), Vec::new());
         for (file, object) in self.objects(&staged)? {
             if object.items.is_some() {
                 if staged.verdicts.is_none() {
                     return Err(ChunkError::Requests(chunk));
                 }
+                told.push(SentObject::before(object));
                 continue;
             }
             let delivery = delivery(file, &object, "")?;
@@ -156,11 +178,17 @@ impl Chunks {
                 && own.deliver(&delivery).await.is_ok()
             {
                 done.at_their_own_place += 1;
+                told.push(SentObject::before(object));
                 continue;
             }
             to.deliver(&delivery).await.map_err(|source| ChunkError::Sink { key: object.key.clone(), source })?;
             done.redirected += 1;
+            told.push(SentObject { redirected: true, ..SentObject::before(object) });
         }
+        let mut decided = staged;
+        decided.decide();
+        decided.about.redirected = Some(identity.clone());
+        self.history.note(decided, told, SystemClock.now());
         self.journal.redirected(chunk, identity.clone())?;
         tracing::warn!(delivery_stream = %self.stream.name, chunk, to = identity, "chunk redirected");
         Ok(done)
@@ -194,24 +222,6 @@ impl Chunks {
                 places.backup.as_deref().filter(|_| same)
             }
         }
-    }
-
-    fn describe(&self, chunk: &StagedChunk) -> Result<OpenChunk, ChunkError> {
-        let objects = self.objects(chunk)?;
-        let first = Lsn::new(chunk.from).and_then(Lsn::previous);
-        let oldest = self.log.tail(first).next(READ_BYTES).ok().flatten();
-        let oldest = oldest.and_then(|batch| batch.records().first().map(|record| record.arrived_at));
-        Ok(OpenChunk {
-            chunk: chunk.chunk,
-            from: chunk.from,
-            to: chunk.to,
-            counts: chunk.counts,
-            destination: chunk.destination.clone(),
-            backup: chunk.backup.clone(),
-            objects: objects.len() as u64,
-            bytes: objects.iter().map(|(_, object)| object.length).sum(),
-            oldest_ms: oldest.map(Timestamp::as_millis),
-        })
     }
 
     /// All that is staged for it, with where the bytes are.

@@ -12,6 +12,7 @@ use hydrant_record::{Lsn, Timestamp, Unit};
 use serde::Serialize;
 
 use crate::accounting::Counts;
+use crate::chunks::OpenChunk;
 use crate::history::{self, SentObject};
 use crate::inline::Inline;
 use crate::journal::{self, LookError, ManifestAt, StagedChunk};
@@ -182,7 +183,7 @@ impl Traces {
             let open = state.open_chunks().find(|chunk| (chunk.from..=chunk.to).contains(&lsn.get()));
             let known = match open {
                 Some(open) => match self.open_chunk(open)? {
-                    Some(known) => known,
+                    Some(known) => known.remembered_by(self.remembered(lsn)?.ok()),
                     None => continue,
                 },
                 None => match self.remembered(lsn)? {
@@ -199,6 +200,9 @@ impl Traces {
     pub fn objects(&self, name: &str) -> Result<Vec<(ChunkFacts, ObjectFacts)>, TracesError> {
         let mut found: Vec<(ChunkFacts, ObjectFacts)> = Vec::new();
         let mut take = |known: Known| {
+            if known.is_without_objects() {
+                return;
+            }
             found.retain(|(chunk, _)| chunk.chunk != known.chunk.chunk);
             let named = known.objects.iter().filter(|sent| is_named(name, &sent.object.key));
             found.extend(named.map(|sent| (known.facts(), known.object(sent))));
@@ -214,6 +218,9 @@ impl Traces {
                 }
             }
             let mut take = |known: Known| {
+                if known.is_without_objects() {
+                    return;
+                }
                 found.retain(|(chunk, _)| chunk.chunk != known.chunk.chunk);
                 let named = known.objects.iter().filter(|sent| is_named(name, &sent.object.key));
                 found.extend(named.map(|sent| (known.facts(), known.object(sent))));
@@ -222,6 +229,24 @@ impl Traces {
             return Ok(found);
         }
         Ok(found)
+    }
+
+    /// What is staged and not done.
+    pub fn open_chunks(&self) -> Result<Vec<OpenChunk>, TracesError> {
+        let mut changing = 0;
+        'read: for _ in 0..ATTEMPTS {
+            let Some(state) = self.journal()? else { return Ok(Vec::new()) };
+            let mut open = Vec::new();
+            for chunk in state.open_chunks() {
+                let Some(known) = self.open_chunk(chunk)? else {
+                    changing = chunk.chunk;
+                    continue 'read;
+                };
+                open.push(OpenChunk::of(chunk, known.objects.iter().map(|sent| &sent.object)));
+            }
+            return Ok(open);
+        }
+        Err(TracesError::Busy(changing))
     }
 
     fn journal(&self) -> Result<Option<journal::State>, TracesError> {
@@ -276,7 +301,7 @@ impl Traces {
         history::read(&*self.disk, &self.dir.join("history"), &mut |settled| {
             oldest = oldest.min(settled.chunk.from);
             if (settled.chunk.from..=settled.chunk.to).contains(&lsn.get()) {
-                found = Some(Known::from(settled));
+                found = Some(Known::from(settled).remembered_by(found.take()));
             }
         })?;
         Ok(found.ok_or_else(|| match oldest {
@@ -295,12 +320,26 @@ impl From<history::Settled> for Known {
 }
 
 impl Known {
+    /// Its objects were told when an operator redirected it, and only then.
+    fn is_without_objects(&self) -> bool {
+        self.chunk.about.redirected.is_some() && self.objects.is_empty()
+    }
+
+    /// The same, with the objects that were told then.
+    fn remembered_by(self, before: Option<Known>) -> Known {
+        match before.filter(|before| self.is_without_objects() && before.chunk.chunk == self.chunk.chunk) {
+            Some(before) => Known { objects: before.objects, cut: before.cut, ..self },
+            None => self,
+        }
+    }
+
     fn explain(&self, lsn: Lsn, epoch: Option<u64>) -> Explained {
         let Verdict { state, found, note } = match (epoch, self.epoch_of(lsn)) {
             (Some(asked), Some(there)) if asked != there => Verdict::replaced(),
             _ => verdict::of(&self.chunk, &self.objects, lsn, self.cut),
         };
-        let moving = matches!(state, State::Delivered | State::Failed | State::Divided) && self.done_ms.is_none();
+        let decided = self.done_ms.is_some() || self.chunk.about.redirected.is_some();
+        let moving = matches!(state, State::Delivered | State::Failed | State::Divided) && !decided;
         let state = if moving { State::Staged } else { state };
         let placed = |(sent, place): (&SentObject, Option<(Unit, u64)>)| Placed {
             sub: place.map(|(unit, _)| unit.sub),
@@ -326,6 +365,7 @@ impl Known {
     fn object(&self, sent: &SentObject) -> ObjectFacts {
         let object = &sent.object;
         let place = match object.to {
+            _ if sent.redirected => self.chunk.about.redirected.as_ref().unwrap_or(&self.chunk.destination),
             Route::Destination => &self.chunk.destination,
             Route::Backup => self.chunk.backup.as_ref().unwrap_or(&self.chunk.destination),
         };

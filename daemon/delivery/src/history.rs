@@ -52,12 +52,15 @@ pub(crate) struct SentObject {
     /// What the last attempt but one met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trouble: Option<String>,
+    /// It is where an operator has redirected its chunk to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) redirected: bool,
 }
 
 impl SentObject {
     /// Sent in the life of an earlier process.
     pub(crate) fn before(object: StagedObject) -> SentObject {
-        SentObject { object, attempts: 0, trouble: None }
+        SentObject { object, attempts: 0, trouble: None, redirected: false }
     }
 }
 

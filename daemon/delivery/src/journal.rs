@@ -193,7 +193,7 @@ impl State {
     fn decided(&mut self, chunk: u64) -> Result<&mut StagedChunk, &'static str> {
         let open = self.open.get_mut(&chunk).filter(|open| open.manifest.is_some());
         let Some(open) = open else { return Err("a decision was made on a chunk that has nothing to send") };
-        (open.manifest, open.inline, open.verdicts) = (None, None, None);
+        open.decide();
         Ok(open)
     }
 

@@ -341,7 +341,7 @@ impl Sender {
                 let items: usize = refused.iter().map(|refused| refused.items.len()).sum();
                 let (bytes, records) = (object.length, Records::of(&object, items as u64));
                 let refused = refused_of(&object, refused).into_iter().collect();
-                let told = vec![SentObject { object, attempts, trouble }];
+                let told = vec![SentObject { object, attempts, trouble, redirected: false }];
                 Ok(Some(Sent { objects: 1, bytes, refused, records, told }))
             }
             Err(Undelivered::Stopped) => Ok(None),

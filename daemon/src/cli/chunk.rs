@@ -1,7 +1,7 @@
 //! `hydrant chunk`: what an operator decides about a chunk that can never be delivered.
 //!
-//! Invariant: it works on the data directory of a daemon that is stopped, and holds its lock; what it decides is in the journal
-//! when it says so, and the next start of the daemon goes on from there.
+//! Invariant: what decides works on the data directory of a daemon that is stopped, and holds its lock; what it decides is in
+//! the journal when it says so, and the next start of the daemon goes on from there. What only looks locks nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use comfy_table::{CellAlignment, Table, presets};
 use hydrant_config::{Config, DeliveryStream, ObjectStore, Place, S3Options};
 use hydrant_delivery::{ChunkError, Chunks, OpenChunk, Places};
 use hydrant_ingest::{Mappings, StoredOrigin, StoredStatus, StoredStream, delivery_stream_from_request};
-use hydrant_record::Timestamp;
+use hydrant_record::{Lsn, Timestamp};
 use hydrant_shardlog::ShardLog;
 use hydrant_sinks::SinkError;
+use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::cli::log::rfc3339;
+use crate::cli::explain::Looked;
+use crate::cli::log::{DataDir, rfc3339};
 use crate::cli::{ConfigFile, say};
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
@@ -23,11 +25,11 @@ use crate::run::open_store;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Chunk {
-    /// Show the chunks that are staged and not delivered
+    /// Show the chunks that are staged and not delivered, beside a daemon or without one
     List(List),
-    /// Write the objects of a chunk to another place, under their names; those that their own place takes or has stay there
+    /// Write the objects of a chunk to another place, the daemon being stopped, under their names; those that their own place takes or has stay there
     Redirect(Redirect),
-    /// Give up the records of a chunk; they are counted as discarded
+    /// Give up the records of a chunk, the daemon being stopped; they are counted as discarded
     Discard(Discard),
 }
 
@@ -37,7 +39,7 @@ pub(crate) struct List {
     #[arg(value_name = "STREAM")]
     stream: Option<String>,
     #[command(flatten)]
-    config: ConfigFile,
+    data: DataDir,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -87,29 +89,33 @@ impl Chunk {
     }
 }
 
+/// A line of the list.
+#[derive(Serialize)]
+struct Row {
+    delivery_stream: String,
+    chunk: OpenChunk,
+    /// When its first record arrived, if that can still be read.
+    oldest_ms: Option<u64>,
+}
+
 impl List {
+    /// Beside a daemon, or without one.
     fn execute(self) -> Result<(), Failure> {
-        let engine = open(&self.config)?;
-        let streams = match &self.stream {
-            Some(name) => vec![named(&engine, name)?],
-            None => known(&engine),
-        };
-        let mut all = Vec::new();
-        for stored in streams {
-            let chunks = engine.chunks(&definition(&engine.config, &stored)?, &stored)?;
-            let open = chunks.list().map_err(|error| refused(&error))?;
-            chunks.close().map_err(|error| Failure::of(Exit::Io, &error))?;
-            all.extend(open.into_iter().map(|chunk| (stored.name.to_string(), chunk)));
+        let looked = Looked::at(&self.data.dir()?)?;
+        let mut rows = Vec::new();
+        for stored in looked.streams(self.stream.as_deref())? {
+            for chunk in looked.open_chunks(stored)? {
+                let first = Lsn::new(chunk.from).map(|first| looked.stored(stored, first)).transpose()?.flatten();
+                let oldest_ms = first.map(|record| record.arrived_at.as_millis());
+                rows.push(Row { delivery_stream: stored.name.to_string(), chunk, oldest_ms });
+            }
         }
-        close_shared(&engine)?;
         if self.json {
-            let rows =
-                all.iter().map(|(stream, chunk)| serde_json::json!({ "delivery_stream": stream, "chunk": chunk }));
-            say(serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?);
-        } else if all.is_empty() {
+            say(serde_json::to_string_pretty(&rows)?);
+        } else if rows.is_empty() {
             say("no chunk is open");
         } else {
-            say(table(&all));
+            say(table(&rows));
         }
         Ok(())
     }
@@ -238,13 +244,13 @@ fn refused(error: &ChunkError) -> Failure {
     }
 }
 
-fn table(chunks: &[(String, OpenChunk)]) -> Table {
+fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     let head = ["delivery stream", "chunk", "first", "last", "delivers", "fails", "objects", "bytes", "oldest", "to"];
     table.set_header(head);
-    for (stream, chunk) in chunks {
-        let oldest = chunk.oldest_ms.map_or_else(|| "?".to_owned(), |at| rfc3339(Timestamp::from_millis(at)));
+    for Row { delivery_stream: stream, chunk, oldest_ms } in rows {
+        let oldest = oldest_ms.map_or_else(|| "?".to_owned(), |at| rfc3339(Timestamp::from_millis(at)));
         let backup = chunk.backup.as_ref().map(|backup| format!(", backup {backup}")).unwrap_or_default();
         let numbers = [chunk.chunk, chunk.from, chunk.to, chunk.counts.delivered, chunk.counts.failed];
         let sizes = [chunk.objects, chunk.bytes];

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hydrant_delivery::{ChunkFacts, Explained, LookError, ObjectFacts, RecordState, Traces, TracesError};
+use hydrant_delivery::{ChunkFacts, Explained, LookError, ObjectFacts, OpenChunk, RecordState, Traces, TracesError};
 use hydrant_disk::{Disk, RealDisk};
 use hydrant_ingest::{Catalog, StoredStatus, StoredStream};
 use hydrant_record::{Lsn, Record};
@@ -58,8 +58,8 @@ struct ObjectAnswer {
 
 /// A data directory that may be in use.
 pub(super) struct Looked {
-    pub(super) dir: PathBuf,
-    pub(super) disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
     pub(super) streams: Vec<StoredStream>,
 }
 
@@ -175,8 +175,13 @@ impl Looked {
         Ok(explained)
     }
 
+    /// What is staged for one delivery stream and not delivered.
+    pub(super) fn open_chunks(&self, stream: &StoredStream) -> Result<Vec<OpenChunk>, Failure> {
+        self.traces(stream)?.open_chunks().map_err(|error| unreadable(stream, &error))
+    }
+
     /// The record, if the log has it still.
-    fn stored(&self, stream: &StoredStream, lsn: Lsn) -> Result<Option<Record>, Failure> {
+    pub(super) fn stored(&self, stream: &StoredStream, lsn: Lsn) -> Result<Option<Record>, Failure> {
         let log = stream.source.map_or(stream.id, |source| source.stream);
         let dir = self.dir.join("streams").join(log.to_string());
         let selection = Selection { from: Some(lsn), to: Some(lsn), ..Selection::default() };

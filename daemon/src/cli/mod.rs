@@ -47,7 +47,7 @@ enum Command {
     Status(status::ShowStatus),
     /// Tell where a record went, or what an object holds, beside a daemon or without one; changes nothing
     Explain(explain::Explain),
-    /// Decide about chunks that can never be delivered; the daemon must be stopped
+    /// See and decide about chunks that cannot be delivered
     #[command(subcommand)]
     Chunk(chunk::Chunk),
     /// Look into the logs of a data directory, beside a daemon or without one; changes nothing

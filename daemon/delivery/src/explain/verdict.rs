@@ -33,13 +33,31 @@ pub(super) fn of(chunk: &StagedChunk, objects: &[SentObject], lsn: Lsn, cut: boo
         return Verdict::plain(if *expired { State::Expired } else { State::Lost }, None);
     }
     if let Some(to) = &chunk.about.redirected {
-        let note =
-            format!("an operator has redirected its chunk to {to}; in which object it is there is not remembered");
-        return Verdict { note: Some(note), ..decided(chunk, State::Redirected) };
+        return redirected(chunk, objects, (lsn, cut), to);
     }
     if chunk.counts.discarded > 0 {
         return decided(chunk, State::Discarded);
     }
+    located(chunk, objects, lsn, cut)
+}
+
+/// Some objects of its chunk are at their own place, the others where the operator wrote them.
+fn redirected(chunk: &StagedChunk, objects: &[SentObject], (lsn, cut): (Lsn, bool), to: &str) -> Verdict {
+    let note = format!("an operator has redirected its chunk to {to}");
+    if objects.is_empty() {
+        let note = format!("{note}; in which object it is there is not remembered");
+        return Verdict { note: Some(note), ..decided(chunk, State::Redirected) };
+    }
+    let located = located(chunk, objects, lsn, cut);
+    let settled = matches!(located.state, State::Delivered | State::Failed);
+    if settled && located.found.iter().any(|(at, _)| objects[*at].redirected) {
+        return Verdict { state: State::Redirected, note: Some(note), ..located };
+    }
+    Verdict { note: located.note.or(Some(note)), ..located }
+}
+
+/// By the objects.
+fn located(chunk: &StagedChunk, objects: &[SentObject], lsn: Lsn, cut: bool) -> Verdict {
     let found: Vec<_> = objects
         .iter()
         .enumerate()

@@ -39,7 +39,7 @@ fn object(key: String) -> SentObject {
         rows: Some(RowsWriter::default().finish()),
         row_each: true,
     };
-    SentObject { object, attempts: 1, trouble: None }
+    SentObject { object, attempts: 1, trouble: None, redirected: false }
 }
 
 fn history(disk: Arc<dyn Disk>, dir: &Path, retention_days: u64, size_max: u64) -> History {

@@ -78,6 +78,11 @@ impl StagedChunk {
         paths.into_iter().filter(|(is_there, _)| *is_there).map(|(_, path)| path).collect()
     }
 
+    /// Nothing is left to be sent of it.
+    pub(crate) fn decide(&mut self) {
+        (self.manifest, self.inline, self.verdicts) = (None, None, None);
+    }
+
     /// The same, told without the bytes that it has in the journal.
     pub(crate) fn without_inline(mut self) -> StagedChunk {
         self.inline = None;

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::explain::{explain, traces};
 use crate::requests::{ENDPOINT, sums};
 use crate::server::{Broken, Server};
 use crate::support::{Place, options};
 use hydrant_config::ObjectStore;
-use hydrant_delivery::{ChunkError, Chunks, ChunksParts, Claim, Places, Redirected};
+use hydrant_delivery::{ChunkError, Chunks, ChunksParts, Claim, Places, RecordState, Redirected};
 use hydrant_disk::{Disk, RealDisk};
 use hydrant_record::StreamId;
 use hydrant_sinks::{Sink, SinkErrorKind};
@@ -53,7 +54,7 @@ async fn a_discarded_chunk_is_counted_and_the_next_one_is_delivered() {
     let open = chunks(&place);
     let listed = open.list().unwrap();
     assert_eq!((listed.len(), listed[0].chunk, listed[0].from, listed[0].to, listed[0].objects), (1, 1, 1, 2, 1));
-    assert!(listed[0].oldest_ms.is_some());
+    assert_eq!(traces(&place).open_chunks().unwrap(), listed, "without the lock");
     assert!(matches!(open.discard(2), Err(ChunkError::NotOpen(2))));
     assert_eq!(open.discard(1).unwrap(), listed[0]);
     assert!(matches!(open.discard(1), Err(ChunkError::NotOpen(1))), "once");
@@ -85,6 +86,38 @@ async fn a_redirected_chunk_is_elsewhere_unless_its_own_place_takes_it() {
         let status = place.deliver_all(None).await;
         assert_eq!((sums(&status), status.accounting.discarded), ((2, 0, 0), 0));
         assert_eq!((files(&directory) > 0, !place.objects().is_empty()), (!works, works));
+    }
+}
+
+/// Before the next start, after it, and when it was told a second time that the chunk is done.
+#[tokio::test(start_paused = true)]
+async fn the_object_of_a_redirected_chunk_is_remembered() {
+    for works in [false, true] {
+        let place = Place::lines();
+        place.append(&["one", "two"]);
+        stuck(&place, Arc::new(Broken)).await;
+        let (to, _) = elsewhere(&place);
+        let own: Arc<dyn Sink> = if works { place.file_sink() } else { Arc::new(Broken) };
+        let key = explain(&place, 2).places[0].object.key.clone();
+        let open = chunks(&place);
+        let places = Places { destination: own, backup: None };
+        open.redirect(1, &places, (&*to, "file:elsewhere".to_owned())).await.unwrap();
+        open.close().unwrap();
+        let lake = format!("file:{}", place.lake().display());
+        let (state, at) =
+            if works { (RecordState::Delivered, &*lake) } else { (RecordState::Redirected, "file:elsewhere") };
+        for done in [false, true] {
+            let told = explain(&place, 2);
+            let said = &told.places[0];
+            assert_eq!(
+                (told.state, said.position, &*said.object.key, &*said.object.place),
+                (state, Some(2), &*key, at)
+            );
+            assert_eq!(told.chunk.unwrap().done_ms.is_some(), done);
+            let found = traces(&place).objects(&key).unwrap();
+            assert_eq!((found.len(), &*found[0].1.place), (1, at));
+            place.deliver_all(None).await;
+        }
     }
 }
 

@@ -12,11 +12,11 @@ use hydrant_disk::{Disk, RealDisk};
 use hydrant_record::Lsn;
 use hydrant_sinks::Sink;
 
-fn traces(place: &Place) -> Traces {
+pub(crate) fn traces(place: &Place) -> Traces {
     Traces::open(Arc::new(RealDisk::new()), &place.delivery_dir()).unwrap()
 }
 
-fn explain(place: &Place, lsn: u64) -> Explained {
+pub(crate) fn explain(place: &Place, lsn: u64) -> Explained {
     traces(place).record(Lsn::new(lsn).unwrap(), None).unwrap()
 }
 
