@@ -1,5 +1,6 @@
 //! What operators and their tools read: `/health`, `/ready`, `/status`, `/metrics`. It changes nothing.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::probed::StoreStatus;
 
 /// The admin server.
 pub(crate) struct Admin {
@@ -35,7 +37,16 @@ struct Seen {
 struct Report {
     version: &'static str,
     accepted_records: u64,
-    delivery_streams: Vec<Status>,
+    delivery_streams: Vec<Shown>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: Status,
+    /// Of one that delivers to a bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreStatus>,
 }
 
 impl Admin {
@@ -78,10 +89,12 @@ async fn ready(State(seen): State<Seen>) -> (http::StatusCode, String) {
 }
 
 async fn status(State(seen): State<Seen>) -> impl IntoResponse {
+    let mut stores = seen.engine.stores();
+    let shown = |status: Status| Shown { store: stores.remove(&status.name), status };
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         accepted_records: seen.counters.accepted_records(),
-        delivery_streams: seen.engine.status(),
+        delivery_streams: seen.engine.status().into_iter().map(shown).collect(),
     };
     let text = serde_json::to_string_pretty(&report).expect("a report has string keys");
     ([(http::header::CONTENT_TYPE, "application/json")], text + "\n")
@@ -139,7 +152,31 @@ async fn metrics(State(seen): State<Seen>) -> String {
             let _ = writeln!(text, "{name}{{delivery_stream=\"{}\"}} {}", stream.name, read(stream));
         }
     }
+    stores(&mut text, &seen.engine.stores());
     text
+}
+
+/// Of buckets that were probed.
+fn stores(text: &mut String, stores: &BTreeMap<String, StoreStatus>) {
+    type Read = fn(&StoreStatus) -> Option<u64>;
+    let of_store: [(&str, &str, Read); 2] = [
+        (
+            "hydrant_store_conditional_writes",
+            "1 if the store holds conditional writes, 0 if it ignores them.",
+            |store| store.conditional_writes().map(u64::from),
+        ),
+        ("hydrant_store_probed_timestamp_seconds", "When `hydrant check` found that out.", |store| {
+            store.probed_ms().map(|at| at / 1000)
+        }),
+    ];
+    for (name, help, read) in of_store {
+        head(text, name, "gauge", help);
+        for (stream, store) in stores {
+            read(store).iter().for_each(|value| {
+                let _ = writeln!(text, "{name}{{delivery_stream=\"{stream}\"}} {value}");
+            });
+        }
+    }
 }
 
 fn single(text: &mut String, name: &str, help: &str, value: u64) {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
+use hydrant_config::{Config, DeliveryStream, LogCompression, Place, StreamName};
 use hydrant_delivery::{Bounds, Chunks, ChunksParts, Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
 use hydrant_ingest::{Catalog, Gate, StoredKinesis, StoredSource, StoredStream, StreamHandle};
 use hydrant_plugins::{Chain, Host, Transform};
@@ -19,12 +19,14 @@ use tokio::sync::mpsc;
 
 use crate::exit::{Exit, Failure, chain};
 use crate::kinesis;
+use crate::probed::Findings;
 use crate::store::Store;
 
 mod backlogs;
 mod change;
 mod open_error;
 mod readers;
+mod stores;
 
 pub(crate) use open_error::{OpenStreamError, after_loss, exit_of_log, is_loss};
 use open_error::{exit_of_catalog, exit_of_pipeline};
@@ -48,6 +50,7 @@ pub(crate) struct Engine {
     broken: mpsc::Sender<Failure>,
     slow: Mutex<Option<String>>,
     backlogs: backlogs::Backlogs,
+    probed: Mutex<Findings>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +60,8 @@ struct Running {
     log: ShardLog,
     claim: Claim,
     pipeline: Arc<Pipeline>,
+    /// The bucket that it delivers to, if it is one, as its sink calls it.
+    bucket: Option<String>,
     /// Why records are kept for it that are older than their Kinesis stream keeps them.
     held: Arc<Mutex<Option<String>>>,
 }
@@ -146,6 +151,7 @@ impl Engine {
             broken,
             slow: Mutex::default(),
             backlogs: backlogs::Backlogs::default(),
+            probed: Mutex::default(),
         })
     }
 
@@ -193,6 +199,8 @@ impl Engine {
         Tools { transform, sink, backup }: Tools,
     ) -> Result<(), OpenStreamError> {
         let name = stream.name.to_string();
+        let bucket = stream.destination.objects().filter(|store| matches!(store.place, Place::S3 { .. }));
+        let bucket = bucket.map(|_| sink.to_string());
         let pipeline = Pipeline::start(PipelineParts {
             stream: stream.clone(),
             stream_id: id,
@@ -211,7 +219,7 @@ impl Engine {
         .map_err(|source| OpenStreamError::Pipeline { name: name.clone(), source })?;
         let pipeline = Arc::new(pipeline);
         tokio::spawn(watch(Arc::clone(&pipeline), name.clone(), self.broken.clone()));
-        let running = Running { name, stream: stream.clone(), log, claim, pipeline, held: Arc::default() };
+        let running = Running { name, stream: stream.clone(), log, claim, pipeline, bucket, held: Arc::default() };
         self.running_mut().insert(id, running);
         Ok(())
     }

@@ -7,6 +7,7 @@ mod control;
 mod engine;
 mod exit;
 mod kinesis;
+mod probed;
 mod reload;
 mod retention;
 mod run;

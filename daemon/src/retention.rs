@@ -1,4 +1,5 @@
-//! Once a minute the logs are tended: what their policies keep no longer goes, and idle ones become small.
+//! Once a minute the logs are tended: what their policies keep no longer goes, and idle ones become small. And what was found
+//! out about stores is looked up.
 //!
 //! Invariant: nothing goes by its age while the wall clock is in doubt.
 
@@ -34,6 +35,7 @@ pub(crate) async fn keep(engine: &Arc<Engine>) -> Infallible {
         let (engine, now) = (Arc::clone(engine), (trust == Trust::Believed).then_some(look.wall));
         let tending = tokio::task::spawn_blocking(move || {
             engine.tend_logs(now);
+            engine.look_up_probes();
             if let Some(now) = now {
                 engine.watch_retention(now);
                 kinesis::expire(&engine, now);

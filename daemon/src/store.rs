@@ -7,7 +7,8 @@
 //! streams/     <id>/ segments of each stream's log
 //! delivery/    <id>/ journal/ staged/ spool/ of each delivery stream
 //! plugins/     compiled plugins
-//! replay/      what `hydrant replay` has put
+//! replay/      what `hydrant replay` has put or delivered, and what it has staged
+//! probed/      what `hydrant check` has found out about stores
 //! ```
 //!
 //! Invariant: a directory is made only where there is nothing, and one that was copied or moved is used only once it was

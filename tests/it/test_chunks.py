@@ -65,7 +65,7 @@ def test_what_an_operator_decides_is_done_and_counted(daemon_of, tmp_path):
     daemon.stop()
     assert len(lines_below(elsewhere)) == records[0]
     [path] = [path for path in elsewhere.rglob("*") if path.is_file()]
-    status, out, said = hydrant.command("explain", path.name, "-c", daemon.config_file)
+    status, out, said = hydrant.command("explain", str(path), "-c", daemon.config_file)
     assert status == 0 and f"file:{elsewhere}" in out, out + said
     status, out, said = hydrant.command("explain", "1", "--stream", "events", "-c", daemon.config_file)
     assert status == 0 and "redirected by an operator" in out and path.name in out, out + said

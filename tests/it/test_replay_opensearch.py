@@ -19,7 +19,7 @@ def test_what_was_refused_is_made_once_under_its_own_id(server, daemon_of, tmp_p
     strict = {"mappings": {"properties": {"number": {"type": "long"}}}}
     server.call("PUT", "again", strict)
     backup = tmp_path / "backup"
-    daemon = daemon_of([stream(server.endpoint, "again", backup)]).start()
+    daemon = daemon_of([stream(server.endpoint, "again", backup, index_rotation="none")]).start()
     bad = [json.dumps({"id": str(n), "number": f"no number {n}"}).encode() for n in range(500)]
     hopeless = [b"text", b"[1]"]
     clients.put_all(clients.firehose(daemon), "events", bad + hopeless)
@@ -32,7 +32,7 @@ def test_what_was_refused_is_made_once_under_its_own_id(server, daemon_of, tmp_p
     server.call("PUT", "again", {"mappings": {"properties": {"number": {"type": "keyword"}}}})
     with Proxy(server, lambda number: "lost" if number == 0 else None) as proxy:
         daemon.stop()
-        daemon.config["delivery_streams"] = [stream(proxy.endpoint, "again", backup)]
+        daemon.config["delivery_streams"] = [stream(proxy.endpoint, "again", backup, index_rotation="none")]
         daemon.write_config()
         status, summary, err = replay(daemon)
         assert (status, summary["replayed"], summary["refused"]) == (1, 500, 2), err

@@ -1,15 +1,17 @@
 //! `hydrant check`: everything that could fail later, found now. Changes nothing that stays.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use hydrant_config::{Config, Partition, Prefix, PrefixValues};
 use hydrant_disk::RealDisk;
 use hydrant_plugins::{Chain, Host, HostOptions};
 use hydrant_shardlog::{Clock as _, SystemClock};
-use hydrant_sinks::{Sink, SinkError};
+use hydrant_sinks::{Sink, SinkError, StoreClass};
 
 use crate::cli::{ConfigFile, say};
 use crate::exit::{Exit, Failure, chain};
+use crate::probed;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
@@ -85,11 +87,25 @@ fn sample(prefix: &Prefix, time_zone: chrono_tz::Tz, error_output_type: Option<&
 }
 
 /// What is told about a destination that could be delivered to now.
-async fn reached(sink: &dyn Sink) -> Result<String, SinkError> {
+async fn reached(sink: &dyn Sink, data_dir: &Path) -> Result<String, SinkError> {
     sink.check().await?;
     let class = sink.probe().await?;
     let told = class.map(|class| format!(", and {class}")).unwrap_or_default();
+    class.into_iter().for_each(|class| remember(data_dir, (&sink.to_string(), class)));
     Ok(format!("{sink} can be reached{told}"))
+}
+
+/// For `hydrant status`. Only a daemon makes a data directory, and only what may write there can tell it.
+fn remember(data_dir: &Path, found: (&str, StoreClass)) {
+    if !data_dir.join("STORE").exists() {
+        return;
+    }
+    if let Err(error) = probed::remember(&RealDisk::new(), data_dir, found, SystemClock.now()) {
+        tracing::warn!(
+            "`hydrant status` will not tell what was found: cannot write in `{}`: {error}",
+            data_dir.display()
+        );
+    }
 }
 
 async fn destinations(config: &Config) -> Vec<String> {
@@ -97,7 +113,7 @@ async fn destinations(config: &Config) -> Vec<String> {
     for stream in &config.delivery_streams {
         let name = &stream.name;
         let checked = match hydrant_sinks::sink(&stream.destination, Arc::new(RealDisk::new())) {
-            Ok(sink) => reached(&*sink).await,
+            Ok(sink) => reached(&*sink, &config.data_dir).await,
             Err(error) => Err(error),
         };
         match checked {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use hydrant_record::Timestamp;
 use serde_json::Value;
 
+use crate::cli::log::rfc3339;
 use crate::cli::{ConfigFile, say};
 use crate::exit::{Exit, Failure, chain};
 
@@ -40,6 +42,11 @@ impl ShowStatus {
         for stream in streams {
             if let Some(problem) = stream["problem"].as_str() {
                 say(format_args!("{}: {problem}", text_of(&stream["name"])));
+            }
+            if let Some(means) = stream["store"]["means"].as_str() {
+                let at = stream["store"]["probed_ms"].as_u64();
+                let at = at.map(|at| format!(" (probed {})", rfc3339(Timestamp::from_millis(at)))).unwrap_or_default();
+                say(format_args!("{}: {}: {means}{at}", text_of(&stream["name"]), text_of(&stream["store"]["store"])));
             }
             if let Some(warning) = stream["warning"].as_str() {
                 say(format_args!("{}: warning: {warning}", text_of(&stream["name"])));

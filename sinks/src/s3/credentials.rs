@@ -1,5 +1,6 @@
 //! Who signs: the keys of the configuration, a profile, or the ordinary chain of a machine in AWS.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,17 +9,23 @@ use std::time::Duration;
 use hydrant_config::{Profile, S3Connection, S3Keys};
 use hydrant_disk::{Disk as _, RealDisk, read_exact_at};
 use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
-use object_store::{RetryConfig, StaticCredentialProvider};
+use object_store::{Certificate, ClientOptions, RetryConfig, StaticCredentialProvider};
 
 use crate::SinkError;
 
 /// More is no file of profiles.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
+const NEXT_WITH_TOKEN: &str = "the file that AWS_WEB_IDENTITY_TOKEN_FILE names must be readable and hold a token that the service at AWS_ENDPOINT_URL_STS (https, or AWS's own) takes for AWS_ROLE_ARN";
 const NEXT: &str = "set `access_key_id` and `secret_access_key`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role";
 
 /// Gives the credentials of the moment.
 pub(super) enum Signer {
-    Provider(AwsCredentialProvider),
+    Provider {
+        provider: AwsCredentialProvider,
+        /// What to do when there are none.
+        next: &'static str,
+    },
     /// Its file is read for every request, for whoever writes it renews what is in it.
     Profile(Profile),
 }
@@ -32,14 +39,21 @@ impl Signer {
         }
         let provider: AwsCredentialProvider = match &connection.keys {
             Some(keys) => Arc::new(StaticCredentialProvider::new(credential(keys))),
-            None => chain(&connection.region, std::env::vars())?,
+            None => return Signer::chain(connection, std::env::vars().collect()),
         };
-        Ok(Signer::Provider(provider))
+        Ok(Signer::Provider { provider, next: "" })
+    }
+
+    fn chain(connection: &S3Connection, variables: HashMap<String, String>) -> Result<Signer, SinkError> {
+        let next = if variables.contains_key(TOKEN_FILE) { NEXT_WITH_TOKEN } else { NEXT };
+        Ok(Signer::Provider { provider: chain(connection, variables)?, next })
     }
 
     pub(super) async fn credential(&self) -> Result<Arc<AwsCredential>, SinkError> {
         match self {
-            Signer::Provider(provider) => provider.get_credential().await.map_err(missing),
+            Signer::Provider { provider, next } => {
+                provider.get_credential().await.map_err(|error| missing(error, next))
+            }
             Signer::Profile(profile) => {
                 let path = profile.file.clone();
                 let read = tokio::task::spawn_blocking(move || whole(&path)).await;
@@ -94,24 +108,38 @@ fn section(file: &str, profile: &str) -> Option<AwsCredential> {
     Some(AwsCredential { key_id: key_id?, secret_key: secret_key?, token })
 }
 
-fn chain(region: &str, variables: impl Iterator<Item = (String, String)>) -> Result<AwsCredentialProvider, SinkError> {
+fn chain(connection: &S3Connection, variables: HashMap<String, String>) -> Result<AwsCredentialProvider, SinkError> {
+    if variables.contains_key(TOKEN_FILE) && !variables.contains_key("AWS_ROLE_ARN") {
+        return Err(no_credentials(
+            "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not; set it to the role to assume",
+        ));
+    }
     let retry = RetryConfig { max_retries: 2, retry_timeout: Duration::from_secs(15), ..RetryConfig::default() };
     let known = variables
+        .into_iter()
         .filter(|(name, _)| name.starts_with("AWS_"))
         .filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)));
     let store = known
         .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
-        .with_region(region)
+        .with_region(&connection.region)
         .with_bucket_name("credentials-only")
         .with_retry(retry)
+        .with_client_options(trusting(connection)?)
         .build()
-        .map_err(missing)?;
+        .map_err(|error| missing(error, NEXT))?;
     Ok(store.credentials().clone())
 }
 
+/// A store with a certificate of its own gives credentials by the same.
+fn trusting(connection: &S3Connection) -> Result<ClientOptions, SinkError> {
+    let Some(ca) = &connection.ca else { return Ok(ClientOptions::new()) };
+    let certificates = Certificate::from_pem_bundle(&ca.pem).map_err(|error| missing(error, "correct `ca`"))?;
+    Ok(certificates.into_iter().fold(ClientOptions::new(), ClientOptions::with_root_certificate))
+}
+
 /// There are no credentials now. On a machine whose role service is away for a moment a slow repeat finds them again.
-fn missing(error: object_store::Error) -> SinkError {
-    no_credentials(&format!("{error}; {NEXT}")).with_source(error)
+fn missing(error: object_store::Error, next: &str) -> SinkError {
+    no_credentials(&format!("{error}; {next}")).with_source(error)
 }
 
 fn no_credentials(why: &str) -> SinkError {
@@ -154,12 +182,28 @@ mod tests {
         assert!(error.message.contains("no section `[p]`"), "{error}");
     }
 
+    fn signer(variables: &[(&str, &str)]) -> Result<Signer, SinkError> {
+        let (region, path_style) = ("eu-west-1".to_owned(), true);
+        let connection = S3Connection { endpoint: None, region, keys: None, profile: None, ca: None, path_style };
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Signer::chain(&connection, variables.collect())
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_not_there_says_what_to_set() {
+        let of = |role| [("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token"), (role, "arn:aws:iam::1:role/r")];
+        let error = signer(&of("AWS_ROLE_ARN")).unwrap().credential().await.unwrap_err();
+        assert_eq!((error.kind, &*error.code), (SinkErrorKind::Misconfigured, "S3.NoCredentials"));
+        assert!(error.message.contains("/nowhere/token") && error.message.contains("must be readable"), "{error}");
+        let Err(error) = signer(&of("AWS_ROLE")) else { panic!("there is no role") };
+        assert!(error.message.contains("AWS_ROLE_ARN is not"), "{error}");
+    }
+
     #[tokio::test]
     async fn the_environment_comes_before_the_instance() {
         let variables =
             [("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "B"), ("AWS_SESSION_TOKEN", "C"), ("PATH", "x")];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let signer = Signer::Provider(chain("eu-west-1", variables.into_iter()).unwrap());
+        let signer = signer(&variables).unwrap();
         let credential = signer.credential().await.unwrap();
         assert_eq!((&*credential.key_id, &*credential.secret_key, credential.token.as_deref()), ("A", "B", Some("C")));
     }
@@ -178,8 +222,7 @@ mod tests {
             _ => Reply::of(404, "", ""),
         })
         .await;
-        let variables = [("AWS_METADATA_ENDPOINT".to_owned(), service.url(""))];
-        let signer = Signer::Provider(chain("eu-west-1", variables.into_iter()).unwrap());
+        let signer = signer(&[("AWS_METADATA_ENDPOINT", &service.url(""))]).unwrap();
         let credential = signer.credential().await.unwrap();
         assert_eq!((&*credential.key_id, credential.token.as_deref()), ("AKROLE", Some("session")));
         signer.credential().await.unwrap();
@@ -189,9 +232,8 @@ mod tests {
     #[tokio::test]
     async fn a_machine_without_any_says_what_to_set() {
         let nobody = Loopback::start(|_, _| Reply::of(404, "", "")).await;
-        let variables = [("AWS_METADATA_ENDPOINT".to_owned(), nobody.url(""))];
-        let error =
-            Signer::Provider(chain("eu-west-1", variables.into_iter()).unwrap()).credential().await.unwrap_err();
+        let signer = signer(&[("AWS_METADATA_ENDPOINT", &nobody.url(""))]).unwrap();
+        let error = signer.credential().await.unwrap_err();
         assert_eq!((error.kind, &*error.code), (SinkErrorKind::Misconfigured, "S3.NoCredentials"));
         assert!(error.message.contains("access_key_id"), "{error}");
     }

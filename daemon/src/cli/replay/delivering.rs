@@ -135,11 +135,15 @@ fn plugins(stream: &DeliveryStream) -> Result<Option<Box<dyn Transform>>, Failur
     Ok(chain.map(|chain| Box::new(chain) as Box<dyn Transform>))
 }
 
-/// Says once of each kind why records failed again. Their lines.
+/// Says once of each code how many records failed again, and why the first did. Their lines.
 fn told(object: &str, failed: &[FailedAgain]) -> BTreeSet<u64> {
-    for FailedAgain { lines, code, message } in failed {
+    let mut codes: BTreeMap<&str, (usize, &FailedAgain)> = BTreeMap::new();
+    for one in failed {
+        codes.entry(&one.code).or_insert((0, one)).0 += one.lines.len();
+    }
+    for (code, (records, FailedAgain { lines, message, .. })) in codes {
         let line = lines.first().map(|line| line + 1);
-        tracing::warn!(object, line, records = lines.len(), code, "records fail again: {message}");
+        tracing::warn!(object, records, code, line, "records fail again, the first one so: {message}");
     }
     failed.iter().flat_map(|failed| failed.lines.iter().copied()).collect()
 }
