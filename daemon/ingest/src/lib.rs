@@ -11,6 +11,7 @@ mod cbor;
 mod control;
 mod counters;
 mod depth;
+mod document;
 mod durable;
 mod error;
 mod firehose;

@@ -15,13 +15,20 @@ pub const TEXT_LEN: usize = 66;
 /// The id of one record.
 #[must_use]
 pub fn encode(stream: StreamId, record: Identity) -> String {
+    let mut text = String::with_capacity(TEXT_LEN);
+    append(&mut text, stream, record);
+    text
+}
+
+/// The same behind a text.
+pub(crate) fn append(text: &mut String, stream: StreamId, record: Identity) {
     let mut bytes = [0; BYTES];
     bytes[0] = VERSION;
     bytes[1..17].copy_from_slice(&stream.0);
     bytes[17..33].copy_from_slice(&record.log.0);
     bytes[33..41].copy_from_slice(&record.epoch.0.to_be_bytes());
     bytes[41..].copy_from_slice(&record.lsn.get().to_be_bytes());
-    base64_simd::URL_SAFE_NO_PAD.encode_to_string(bytes)
+    base64_simd::URL_SAFE_NO_PAD.encode_append(bytes, text);
 }
 
 /// The record an id names; `None` if the text is no id that [`encode`] makes.

@@ -102,7 +102,7 @@ async fn kinesis(
     if let (kinesis::Operation::Put { batch }, Some(put)) = (operation, put) {
         let resources = access::of_put(put.stream(), here, streams);
         called.authorize(&caller, account, ("kinesis", name), resources)?;
-        return put.run(batch, &request(Value::Null)).await.map(Answer::Json);
+        return put.run(batch, &request(Value::Null)).await.map(Answer::Encoded);
     }
     let (value, _permit) = tree(body, wire, &operations.budget)?;
     let resources = access::of_kinesis(name, &value, here, streams);
@@ -114,7 +114,7 @@ async fn kinesis(
     // The tree has blobs as base64, and a text of CBOR must not be taken for one.
     let put = if wire == Wire::Cbor { None } else { kinesis::Put::parse(&text, wire) };
     let put = put.ok_or_else(|| ApiError::serialization(UNREADABLE))?;
-    put.run(batch, &request(Value::Null)).await.map(Answer::Json)
+    put.run(batch, &request(Value::Null)).await.map(Answer::Encoded)
 }
 
 /// A put that the fast way did not understand: either a member has a wrong type, or one is there twice.

@@ -1,4 +1,4 @@
-//! What a put's body holds, read in one pass that borrows from it; all decoded data goes into one buffer.
+//! What a put's body holds, read in one pass that borrows from it; all decoded data, and keys beside it, goes into one buffer.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -101,16 +101,19 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    /// With room for the data of these.
-    pub(crate) fn for_data<'r>(blobs: impl Iterator<Item = Option<&'r Blob<'r>>>) -> Blobs {
+    /// With room for this data, and for a text beside each.
+    pub(crate) fn for_entries<'r>(
+        entries: impl Iterator<Item = (Option<&'r Blob<'r>>, Option<&'r Text<'r>>)>,
+    ) -> Blobs {
         let (mut bytes, mut count) = (0, 0);
-        for blob in blobs {
+        for (blob, text) in entries {
             bytes += match blob {
                 Some(Blob::Base64(text)) => text.len() / 4 * 3 + 3,
                 Some(Blob::Plain(data)) => data.len(),
                 None => 0,
             };
-            count += 1;
+            bytes += text.map_or(0, |text| text.0.len());
+            count += 1 + usize::from(text.is_some());
         }
         Blobs { buffer: Vec::with_capacity(bytes), ends: Vec::with_capacity(count) }
     }
@@ -131,11 +134,16 @@ impl Blobs {
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Vec<Bytes> {
+    pub(crate) fn push_text(&mut self, text: &str) {
+        self.buffer.extend_from_slice(text.as_bytes());
+        self.ends.push(self.buffer.len());
+    }
+
+    /// What was put in, in that order.
+    pub(crate) fn finish(self) -> impl ExactSizeIterator<Item = Bytes> {
         let whole = Bytes::from(self.buffer);
         let mut start = 0;
-        let slice = |end: usize| whole.slice(std::mem::replace(&mut start, end)..end);
-        self.ends.into_iter().map(slice).collect()
+        self.ends.into_iter().map(move |end| whole.slice(std::mem::replace(&mut start, end)..end))
     }
 
     /// The length of the data, `None` if there is none.

@@ -6,6 +6,7 @@ mod audit;
 mod body;
 mod connection;
 mod cors;
+mod load;
 mod patience;
 mod reply;
 mod sniff;

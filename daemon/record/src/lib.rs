@@ -13,5 +13,5 @@ pub use aggregate::{USER_RECORDS_MAX, UserRecord, user_records};
 pub use batch::{Batch, NewRecord, Placement, Record};
 pub use hash::{HashKey, HashKeyError, HashRange};
 pub use ids::{Epoch, Identity, LogId, Lsn, ShardIx, StreamId, Unit};
-pub use sequence::{SequenceNumber, SequenceNumberError};
+pub use sequence::{SequenceDigits, SequenceNumber, SequenceNumberError};
 pub use time::Timestamp;

@@ -34,6 +34,18 @@ pub struct SequenceNumber {
     low: u128,
 }
 
+/// The digits of a number; all have as many.
+#[derive(Clone, Copy, Debug)]
+pub struct SequenceDigits([u8; SEQUENCE_DIGITS]);
+
+impl SequenceDigits {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits are ASCII")
+    }
+}
+
+const SEQUENCE_DIGITS: usize = 56;
 /// What the wire allows in this place.
 const DIGITS_MAX: usize = 129;
 const SECONDS_MAX: u64 = (1 << 36) - 1;
@@ -114,6 +126,24 @@ impl SequenceNumber {
         [bottom(self.high >> 48), bottom(self.high << 16 | self.low >> 64), bottom(self.low)]
     }
 
+    /// What the number shows as, for those who write many of them.
+    #[must_use]
+    pub fn digits(&self) -> SequenceDigits {
+        let [top, middle, last] = self.limbs();
+        // Long division by 10^19, twice. Of 186 bits the first limb has 58, and of the quotient's 123 its first has 59: both
+        // are below the divisor.
+        let (middle, rest) = divide(top, middle);
+        let (last, third) = divide(rest, last);
+        let (first, second) = divide(middle, last);
+        let mut digits = [0; SEQUENCE_DIGITS];
+        let (high, low) = digits.split_at_mut(SEQUENCE_DIGITS - 19);
+        write_digits(third, low);
+        let (high, low) = high.split_at_mut(high.len() - 19);
+        write_digits(second, low);
+        write_digits(first, high);
+        SequenceDigits(digits)
+    }
+
     /// `None` unless the number has the shape that every value has.
     fn from_limbs([top, middle, last]: [u64; 3]) -> Option<SequenceNumber> {
         let high = u128::from(top) << 48 | u128::from(middle >> 16);
@@ -130,11 +160,7 @@ impl SequenceNumber {
 
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut limbs = self.limbs();
-        let last = divide(&mut limbs, TEN_19);
-        let middle = divide(&mut limbs, TEN_19);
-        // 186 bits less 38 decimal digits are 60 bits: all in the last limb.
-        write!(f, "{}{middle:019}{last:019}", limbs[2])
+        f.write_str(self.digits().as_str())
     }
 }
 
@@ -183,16 +209,18 @@ fn whole_number(digits: &str) -> Option<[u64; 3]> {
     Some(limbs)
 }
 
-/// Long division in place; gives the remainder.
-fn divide(limbs: &mut [u64; 3], divisor: u64) -> u64 {
-    let divisor = u128::from(divisor);
-    let mut remainder = 0;
-    for limb in limbs {
-        let dividend = remainder << 64 | u128::from(*limb);
-        *limb = bottom(dividend / divisor);
-        remainder = dividend % divisor;
+/// Of two limbs, the quotient and the remainder by 10^19; `high` is below that, so both have one limb.
+fn divide(high: u64, low: u64) -> (u64, u64) {
+    let dividend = u128::from(high) << 64 | u128::from(low);
+    (bottom(dividend / u128::from(TEN_19)), bottom(dividend % u128::from(TEN_19)))
+}
+
+/// The last digits of the number, as many as there is room for.
+fn write_digits(mut number: u64, into: &mut [u8]) {
+    for digit in into.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).expect("one digit");
+        number /= 10;
     }
-    bottom(remainder)
 }
 
 fn seconds(at: Timestamp) -> u128 {
@@ -224,6 +252,38 @@ mod tests {
         );
         let hex = u128::from_str_radix("206553f10000000000000000000", 16).unwrap();
         assert_eq!(SequenceNumber::start_of_shard(CREATED, ShardIx(0)).high, hex);
+    }
+
+    /// Beside a division that takes one bit at a time.
+    #[test]
+    fn digits_are_those_of_the_whole_number() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state ^ state >> 29
+        };
+        for round in 0..10_000 {
+            let lsn = [1, END - 1, random() % END][round % 3];
+            let [created, at] = [random(), random()].map(|at| Timestamp::from_millis(at % (SECONDS_MAX * 1000)));
+            let number = SequenceNumber::new(created, ShardIx(u32::try_from(random() >> 32).unwrap()), lsn, at);
+            let mut limbs = number.limbs();
+            let mut digits = Vec::new();
+            while limbs != [0; 3] {
+                let mut remainder = 0;
+                for bit in (0..192).rev() {
+                    let (limb, shift) = (2 - bit / 64, bit % 64);
+                    remainder = remainder << 1 | limbs[limb] >> shift & 1;
+                    limbs[limb] &= !(1 << shift);
+                    if remainder >= 10 {
+                        remainder -= 10;
+                        limbs[limb] |= 1 << shift;
+                    }
+                }
+                digits.push(b'0' + u8::try_from(remainder).unwrap());
+            }
+            digits.reverse();
+            assert_eq!(number.to_string().as_bytes(), digits);
+        }
     }
 
     #[test]

@@ -8,7 +8,10 @@ mod read;
 mod write;
 
 pub(crate) use read::{check_object, from_slice, value};
-pub(crate) use write::from_json;
+pub(crate) use write::{blob, from_json, number, open_list, open_map, text, time};
+
+/// The end of what was opened.
+pub(crate) const CLOSE: u8 = BREAK;
 
 #[cfg(test)]
 mod tests;

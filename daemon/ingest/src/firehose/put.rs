@@ -133,14 +133,14 @@ impl<'a> PutOne<'a> {
     fn validate(self) -> Result<Valid<'a>, ApiError> {
         let mut violations = Violations::default();
         let data = self.0.record.as_ref().and_then(|record| record.data.as_ref());
-        let mut blobs = Blobs::for_data(std::iter::once(data));
+        let mut blobs = Blobs::for_entries(std::iter::once((data, None)));
         match &self.0.record {
             None => violations.missing("record"),
             Some(_) => blobs.push(data, DATA_BYTES_MAX, || "record.data".to_owned(), &mut violations)?,
         }
         let name = stream_name(self.0.name, &mut violations);
         violations.finish()?;
-        Ok(Valid { name, data: blobs.finish() })
+        Ok(Valid { name, data: blobs.finish().collect() })
     }
 }
 
@@ -148,7 +148,7 @@ impl<'a> PutBatch<'a> {
     fn validate(self) -> Result<Valid<'a>, ApiError> {
         let mut violations = Violations::default();
         let first = self.0.records.as_ref().map_or(&[][..], |records| &records.first);
-        let mut blobs = Blobs::for_data(first.iter().flatten().map(|record| record.data.as_ref()));
+        let mut blobs = Blobs::for_entries(first.iter().flatten().map(|record| (record.data.as_ref(), None)));
         for (index, record) in first.iter().enumerate() {
             match record {
                 None => violations.missing(&format!("records.{}.member", index + 1)),
@@ -161,7 +161,7 @@ impl<'a> PutBatch<'a> {
         violations.count("records", self.0.records.as_ref().map(|records| records.count), RECORDS_MAX);
         let name = stream_name(self.0.name, &mut violations);
         violations.finish()?;
-        Ok(Valid { name, data: blobs.finish() })
+        Ok(Valid { name, data: blobs.finish().collect() })
     }
 }
 
@@ -182,14 +182,18 @@ async fn store(handle: &StreamHandle, data: Vec<Bytes>, counters: &Arc<Counters>
     Ok(appended)
 }
 
-fn id_of(handle: &StreamHandle, appended: &Appended, index: usize) -> String {
+fn push_id(text: &mut String, handle: &StreamHandle, appended: &Appended, index: usize) {
     let (_, lsn) = appended.place(index);
     let identity = Identity { log: handle.log.id(), epoch: appended.epoch, lsn };
-    record_id::encode(handle.id, identity)
+    text.push_str(r#"{"RecordId":""#);
+    record_id::append(text, handle.id, identity);
 }
 
 fn one_reply(handle: &StreamHandle, appended: &Appended, encrypted: bool) -> String {
-    format!(r#"{{"RecordId":"{}","Encrypted":{encrypted}}}"#, id_of(handle, appended, 0))
+    let mut text = String::new();
+    push_id(&mut text, handle, appended, 0);
+    text.push_str(if encrypted { r#"","Encrypted":true}"# } else { r#"","Encrypted":false}"# });
+    text
 }
 
 fn batch_reply(handle: &StreamHandle, appended: &Appended, (count, encrypted): (usize, bool)) -> String {
@@ -200,8 +204,7 @@ fn batch_reply(handle: &StreamHandle, appended: &Appended, (count, encrypted): (
     for index in 0..count {
         let separator = if index == 0 { "" } else { "," };
         text.push_str(separator);
-        text.push_str(r#"{"RecordId":""#);
-        text.push_str(&id_of(handle, appended, index));
+        push_id(&mut text, handle, appended, index);
         text.push_str(r#""}"#);
     }
     text.push_str("]}");

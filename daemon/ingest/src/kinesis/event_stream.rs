@@ -5,41 +5,42 @@
 //! header: name's length u8 | name | 7, a text | value's length u16 | value          (all numbers big-endian)
 //! ```
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use crc_fast::{CrcAlgorithm, checksum};
 
+use crate::document::Document;
 use crate::wire::Wire;
 
 /// Lengths and the two checksums.
 const AROUND: usize = 16;
+/// Of these, in front of the headers.
+const PRELUDE: usize = 12;
 const TEXT: u8 = 7;
 
 /// The first frame of every stream: clients of this protocol wait for it.
 pub(super) fn initial_response(wire: Wire) -> Bytes {
-    event("initial-response", "{}".to_owned(), wire)
+    event("initial-response", wire, AROUND, |frame| Document::open(wire, frame).finish())
 }
 
-/// `json` is sent in the encoding of the request.
-pub(super) fn event(kind: &str, json: String, wire: Wire) -> Bytes {
-    let headers = [(":event-type", kind), (":content-type", wire.media_type()), (":message-type", "event")];
-    frame(&headers, &wire.encode(json))
+/// `write` puts the payload, of about `room` bytes, behind what it is given.
+pub(super) fn event(kind: &str, wire: Wire, room: usize, write: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Bytes {
+    frame(&[(":event-type", kind), (":content-type", wire.media_type()), (":message-type", "event")], room, write)
 }
 
 /// An error after which nothing comes.
 pub(super) fn exception(code: &str, message: &str, wire: Wire) -> Bytes {
     let payload = serde_json::json!({ "message": message }).to_string();
     let headers = [(":exception-type", code), (":content-type", wire.media_type()), (":message-type", "exception")];
-    frame(&headers, &wire.encode(payload))
+    let payload = wire.encode(payload);
+    frame(&headers, payload.len(), |frame| [&frame, &payload[..]].concat())
 }
 
-fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
+fn frame(headers: &[(&str, &str)], room: usize, write: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Bytes {
     let headers_length: usize = headers.iter().map(|(name, value)| 1 + name.len() + 3 + value.len()).sum();
-    let total = headers_length + payload.len() + AROUND;
-    let length = |bytes: usize| u32::try_from(bytes).expect("an event has few megabytes");
-    let mut frame = BytesMut::with_capacity(total);
-    frame.put_u32(length(total));
-    frame.put_u32(length(headers_length));
-    frame.put_u32(crc(&frame));
+    let length = |bytes: usize| u32::try_from(bytes).expect("an event has few megabytes").to_be_bytes();
+    let mut frame = Vec::with_capacity(headers_length + room + AROUND);
+    // The first length and its checksum are known at the end.
+    frame.put_bytes(0, PRELUDE);
     for (name, value) in headers {
         frame.put_u8(u8::try_from(name.len()).expect("names of headers are short"));
         frame.put_slice(name.as_bytes());
@@ -47,9 +48,14 @@ fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
         frame.put_u16(u16::try_from(value.len()).expect("values of headers are short"));
         frame.put_slice(value.as_bytes());
     }
-    frame.put_slice(payload);
+    let mut frame = write(frame);
+    let total = frame.len() + size_of::<u32>();
+    frame[..4].copy_from_slice(&length(total));
+    frame[4..8].copy_from_slice(&length(headers_length));
+    let checksum = crc(&frame[..8]);
+    frame[8..PRELUDE].copy_from_slice(&checksum.to_be_bytes());
     frame.put_u32(crc(&frame));
-    frame.freeze()
+    frame.into()
 }
 
 fn crc(bytes: &[u8]) -> u32 {
@@ -77,7 +83,7 @@ mod tests {
             (":message-type", "event"),
         ];
         let payload = br#"{"ContinuationSequenceNumber":"0","MillisBehindLatest":0,"Records":[]}"#;
-        assert_eq!(hex::encode(frame(&headers, payload)), data);
+        assert_eq!(hex::encode(frame(&headers, 0, |frame| [&frame, &payload[..]].concat())), data);
     }
 
     #[test]

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hydrant_record::{Lsn, Record, SequenceNumber, Timestamp};
 use hydrant_shardlog::{ReadError, Shard, ShardLog, ShardMap};
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::SemaphorePermit;
 
@@ -16,7 +16,9 @@ use super::iterator::{self, ShardIterator, floor, unreadable};
 use super::model::{Named, blocking, hash_range, seconds, shard_id};
 use super::{KinesisStream, Request};
 use crate::ApiError;
+use crate::document::Document;
 use crate::shape::{Shape, Violations};
+use crate::wire::Wire;
 
 const RECORDS_MAX: i64 = 10_000;
 const BYTES_MAX: usize = 10 << 20;
@@ -25,28 +27,6 @@ const BYTES_SHORT: usize = 1 << 20;
 /// A record, its base64, and the text of the answer.
 const COST_PER_BYTE: usize = 4;
 const LIFETIME: Duration = Duration::from_secs(300);
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer<'a> {
-    records: Vec<Given<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_shard_iterator: Option<String>,
-    millis_behind_latest: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    child_shards: Option<Vec<Value>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Given<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encryption_type: Option<&'static str>,
-    sequence_number: String,
-    approximate_arrival_timestamp: f64,
-    data: String,
-    partition_key: &'a str,
-}
 
 /// Records of one shard, and where reading goes on.
 #[derive(Debug)]
@@ -57,7 +37,7 @@ struct Read {
     more: bool,
 }
 
-pub(super) async fn records(at: &Request) -> Result<String, ApiError> {
+pub(super) async fn records(at: &Request) -> Result<Bytes, ApiError> {
     let shape = Shape::root(&at.body)?;
     let mut violations = Violations::default();
     let named = Named::of(&shape, &mut violations)?;
@@ -85,12 +65,12 @@ pub(super) async fn records(at: &Request) -> Result<String, ApiError> {
     }
     let (bytes_max, _permit) = room(at, iterator.after == log.last())?;
     let records_max = usize::try_from(limit).unwrap_or(1);
-    let (from, limits) = (log.clone(), Arc::clone(&at.kinesis().limits));
+    let (from, limits, wire) = (log.clone(), Arc::clone(&at.kinesis().limits), at.wire);
     blocking(move || {
         let read = read(&from, &shard, iterator.after, (bytes_max, records_max))?;
         let bytes = read.records.iter().map(|record| record.data.len()).sum();
         stream.flows.was_read(shard.ix, bytes, &limits);
-        Ok(answer(&read, (&stream, &from), &shard, now))
+        Ok(answer(&read, (&stream, &from), &shard, (now, wire)).into())
     })
     .await
 }
@@ -150,37 +130,59 @@ pub(super) fn is_end(shard: &Shard, after: Option<Lsn>) -> bool {
     shard.closed.is_some_and(|closed| Lsn::after(after) >= closed.before)
 }
 
-fn answer(read: &Read, (stream, log): (&KinesisStream, &ShardLog), shard: &Shard, now: Timestamp) -> String {
+fn answer(
+    read: &Read,
+    (stream, log): (&KinesisStream, &ShardLog),
+    shard: &Shard,
+    (now, wire): (Timestamp, Wire),
+) -> Vec<u8> {
     let shards = log.shards();
     // It may have been closed since, and then nothing more can come.
     let ended = !read.more && is_end(shards.get(shard.ix).unwrap_or(shard), read.after);
     let next = ShardIterator { shard: shard.ix, after: read.after, issued_at: now };
     let behind = read.records.last().filter(|_| read.more).map_or(Duration::ZERO, |last| now.since(last.arrived_at));
     let behind = u64::try_from(behind.as_millis()).unwrap_or(u64::MAX).max(u64::from(read.more));
-    let encryption = stream.settings().encryption();
-    let answer = Answer {
-        records: read.records.iter().map(|record| given(record, shard, encryption)).collect(),
-        next_shard_iterator: (!ended).then(|| next.seal(stream, log)),
-        millis_behind_latest: behind,
-        child_shards: ended.then(|| children(shard, &shards)),
-    };
-    serde_json::to_string(&answer).expect("numbers and texts are JSON")
-}
-
-pub(super) fn given<'a>(record: &'a Record, shard: &Shard, encryption_type: Option<&'static str>) -> Given<'a> {
-    let number = SequenceNumber::new(shard.created_at, shard.ix, record.lsn.get(), record.arrived_at);
-    // Every key came in as JSON text.
-    let key = record.partition_key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
-    Given {
-        encryption_type,
-        sequence_number: number.to_string(),
-        approximate_arrival_timestamp: seconds(record.arrived_at),
-        data: base64_simd::STANDARD.encode_to_string(&record.data),
-        partition_key: key,
+    let mut answer = Document::open(wire, Vec::with_capacity(room_for(&read.records)));
+    give(&read.records, shard, stream.settings().encryption(), &mut answer);
+    if !ended {
+        answer.member("NextShardIterator").text(&next.seal(stream, log));
     }
+    answer.member("MillisBehindLatest").number(behind);
+    if ended {
+        answer.member("ChildShards").value(&children(shard, &shards));
+    }
+    answer.finish()
 }
 
-pub(super) fn children(shard: &Shard, shards: &ShardMap) -> Vec<Value> {
+/// For an answer that gives these records; about as much as it will have.
+pub(super) fn room_for(records: &[Record]) -> usize {
+    let around = 256;
+    let key = |record: &Record| record.partition_key.as_ref().map_or(0, Bytes::len);
+    let each = |record: &Record| record.data.len().div_ceil(3) * 4 + key(record) + around;
+    records.iter().map(each).sum::<usize>() + 2 * around
+}
+
+/// The member `Records`. Between the log's bytes and those of the answer, data is copied once.
+pub(super) fn give(records: &[Record], shard: &Shard, encryption: Option<&str>, to: &mut Document) {
+    to.member("Records").open_list();
+    for record in records {
+        let number = SequenceNumber::new(shard.created_at, shard.ix, record.lsn.get(), record.arrived_at);
+        // Every key came in as text.
+        let key = record.partition_key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
+        to.open_map();
+        if let Some(kind) = encryption {
+            to.member("EncryptionType").text(kind);
+        }
+        to.member("SequenceNumber").text(number.digits().as_str());
+        to.member("ApproximateArrivalTimestamp").time(seconds(record.arrived_at), record.arrived_at.as_millis());
+        to.member("Data").blob(&record.data);
+        to.member("PartitionKey").any_text(key);
+        to.close_map();
+    }
+    to.close_list();
+}
+
+pub(super) fn children(shard: &Shard, shards: &ShardMap) -> Value {
     let child = |child: &Shard| {
         let parents: Vec<String> = child.parent.into_iter().chain(child.adjacent_parent).map(shard_id).collect();
         json!({ "ShardId": shard_id(child.ix), "ParentShards": parents, "HashKeyRange": hash_range(&child.range) })

@@ -191,7 +191,7 @@ impl Operation {
 pub(crate) struct Request {
     pub(crate) body: Value,
     pub(crate) region: String,
-    /// For events; all other answers are encoded where they are sent.
+    /// For events and records; all other answers are encoded where they are sent.
     pub(crate) wire: Wire,
     pub(crate) operations: Arc<Operations>,
 }
@@ -205,7 +205,7 @@ pub(crate) async fn run(operation: Operation, request: Request) -> Result<Answer
         return Err(ApiError::limit_exceeded(format!("Rate exceeded for account {}.", request.account())));
     }
     let text = match operation {
-        Operation::GetRecords => get::records(&request).await,
+        Operation::GetRecords => return get::records(&request).await.map(Answer::Encoded),
         Operation::GetShardIterator => iterator::give(&request).await,
         Operation::DescribeStream => streams::describe(&request),
         Operation::DescribeStreamSummary => streams::summary(&request),

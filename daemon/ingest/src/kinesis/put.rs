@@ -2,16 +2,16 @@
 //! an answer fails alone only if a limit that was set kept its record out. Which shard takes a record is decided at the commit.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use bytes::Bytes;
 use hydrant_record::{HashKey, NewRecord, Placement, SequenceNumber, ShardIx};
 use hydrant_shardlog::ShardLog;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::model::{Named, ShardId, check_decimal};
+use super::model::{Named, check_decimal, shard_id};
 use super::{KinesisStream, Request, growth};
+use crate::document::Document;
 use crate::sent::{Blob, Blobs, Listed, Text, too_long};
 use crate::shape::{Shape, Violations};
 use crate::wire::Wire;
@@ -79,7 +79,7 @@ impl<'a> Put<'a> {
     }
 
     /// Validates, stores, and answers once the records are durable.
-    pub(crate) async fn run(self, batch: bool, at: &Request) -> Result<String, ApiError> {
+    pub(crate) async fn run(self, batch: bool, at: &Request) -> Result<Bytes, ApiError> {
         if self.dry_run == Some(true) {
             return Err(ApiError::dry_run());
         }
@@ -152,8 +152,9 @@ impl<'a> Put<'a> {
         let at = |index: usize, member: &str| {
             if batch { format!("records.{}.member.{member}", index + 1) } else { member.to_owned() }
         };
-        let mut blobs = Blobs::for_data(entries.iter().flatten().map(|entry| entry.data.as_ref()));
-        let mut keys = Vec::with_capacity(entries.len());
+        let sent = entries.iter().flatten().map(|entry| (entry.data.as_ref(), entry.key.as_ref()));
+        let mut blobs = Blobs::for_entries(sent);
+        let mut hashes = Vec::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let Some(SentEntry { data, key, hash }) = entry else {
                 violations.missing(&format!("records.{}.member", index + 1));
@@ -167,7 +168,9 @@ impl<'a> Put<'a> {
             if let Some(hash) = &hash {
                 check_decimal(&hash.0, 39, &at(index, "explicitHashKey"), &mut violations);
             }
-            keys.push((key.map_or(Cow::Borrowed(""), |key| key.0), hash.map(|hash| hash.0)));
+            // Beside its data, so that a record has no memory of its own.
+            blobs.push_text(key.as_ref().map_or("", |key| &key.0));
+            hashes.push(hash.map(|hash| hash.0));
         }
         let [name, arn, ordering] = [self.name, self.arn, self.ordering].map(|text| text.map(|text| text.0));
         if let Some(number) = &ordering {
@@ -175,9 +178,13 @@ impl<'a> Put<'a> {
         }
         Named { name: name.as_deref(), arn: arn.as_deref() }.check(&mut violations);
         violations.finish()?;
-        let records =
-            blobs.finish().into_iter().zip(keys).map(|(data, (key, hash))| record(data, &key, hash.as_deref()));
-        Ok(Valid { name, arn, ordering, records: records.collect::<Result<_, _>>()? })
+        let mut slices = blobs.finish();
+        let records = hashes.iter().map(|hash| {
+            let (data, key) = slices.next().zip(slices.next()).expect("each entry has data and a key");
+            record(data, key, hash.as_deref())
+        });
+        let records = records.collect::<Result<_, _>>()?;
+        Ok(Valid { name, arn, ordering, records })
     }
 }
 
@@ -199,17 +206,16 @@ pub(crate) fn mistyped(value: &Value) -> Result<Vec<u8>, ApiError> {
     Ok(serde_json::to_vec(value).expect("a JSON value has text keys"))
 }
 
-fn record(data: Bytes, key: &str, hash: Option<&str>) -> Result<NewRecord, ApiError> {
+fn record(data: Bytes, key: Bytes, hash: Option<&str>) -> Result<NewRecord, ApiError> {
     let placed = match hash {
-        None => HashKey::of_partition_key(key.as_bytes()),
+        None => HashKey::of_partition_key(&key),
         Some(hash) => hash.parse().map_err(|_| {
             ApiError::invalid_argument(format!(
                 "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {hash}"
             ))
         })?,
     };
-    let key = Some(Bytes::copy_from_slice(key.as_bytes()));
-    Ok(NewRecord { placement: Placement::Hash(placed), partition_key: key, data })
+    Ok(NewRecord { placement: Placement::Hash(placed), partition_key: Some(key), data })
 }
 
 fn check_sizes(records: &[NewRecord], batch: bool, stream: &KinesisStream) -> Result<(), ApiError> {
@@ -249,33 +255,38 @@ fn reply(
     refused: &[Option<ShardIx>],
     stored: &dyn Fn(usize) -> Option<(SequenceNumber, ShardIx)>,
     (stream, at): (&KinesisStream, &Request),
-) -> Result<String, ApiError> {
-    let encryption = if stream.settings().encryption().is_some() { r#""EncryptionType":"KMS","# } else { "" };
-    let in_entry = if batch { "" } else { encryption };
+) -> Result<Bytes, ApiError> {
+    let encryption = stream.settings().encryption();
     let expired = || ApiError::internal("the shard of a stored record has expired already");
-    let (mut entries, mut places) = (String::with_capacity(refused.len() * ENTRY_BYTES), 0..);
-    for refused in refused {
-        if !entries.is_empty() {
-            entries.push(',');
-        }
-        let written = match refused {
-            Some(shard) => {
-                let text = at.rate_exceeded(*shard, stream);
-                write!(
-                    entries,
-                    "{}",
-                    json!({ "ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": text })
-                )
-            }
-            None => {
-                let (number, ix) = places.next().and_then(stored).ok_or_else(expired)?;
-                write!(entries, r#"{{{in_entry}"SequenceNumber":"{number}","ShardId":"{}"}}"#, ShardId(ix))
-            }
-        };
-        written.expect("a String takes any text");
+    let mut answer = Document::open(at.wire, Vec::with_capacity((refused.len() + 1) * ENTRY_BYTES));
+    if let Some(kind) = encryption {
+        answer.member("EncryptionType").text(kind);
     }
-    let failed = refused.iter().flatten().count();
-    Ok(if batch { format!(r#"{{{encryption}"FailedRecordCount":{failed},"Records":[{entries}]}}"#) } else { entries })
+    if batch {
+        answer.member("FailedRecordCount").number(refused.iter().flatten().count() as u64);
+        answer.member("Records").open_list();
+    }
+    let mut places = 0..;
+    for refused in refused {
+        if batch {
+            answer.open_map();
+        }
+        if let Some(shard) = refused {
+            answer.member("ErrorCode").text("ProvisionedThroughputExceededException");
+            answer.member("ErrorMessage").any_text(&at.rate_exceeded(*shard, stream));
+        } else {
+            let (number, ix) = places.next().and_then(stored).ok_or_else(expired)?;
+            answer.member("SequenceNumber").text(number.digits().as_str());
+            answer.member("ShardId").text(&shard_id(ix));
+        }
+        if batch {
+            answer.close_map();
+        }
+    }
+    if batch {
+        answer.close_list();
+    }
+    Ok(answer.finish().into())
 }
 
 #[cfg(test)]

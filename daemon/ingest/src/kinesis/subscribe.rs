@@ -10,19 +10,19 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use hydrant_record::{Lsn, Record, SequenceNumber};
 use hydrant_shardlog::{ReadError, Shard, ShardLog, ShardTail};
-use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 use super::consumers::ConsumerArn;
-use super::get::{Given, children, given, is_end};
+use super::get::{children, give, is_end, room_for};
 use super::iterator::{self, Start, floor};
 use super::model::{parse_shard_id, required_id, shard_id, timestamp};
 use super::subscriptions::{End, Refused, Slot};
 use super::unsent::Unsent;
 use super::{KinesisStream, Request, event_stream};
 use crate::ApiError;
+use crate::document::Document;
 use crate::request::Operations;
 use crate::shape::{Shape, Violations};
 use crate::wire::Wire;
@@ -35,18 +35,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 const EVENT_BYTES: usize = 512 << 10;
 const EVENT_RECORDS: usize = 10_000;
 const TYPES: [&str; 5] = ["AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"];
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Event<'a> {
-    records: Vec<Given<'a>>,
-    /// Missing at the end of the shard.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    continuation_sequence_number: Option<String>,
-    millis_behind_latest: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    child_shards: Option<Vec<Value>>,
-}
 
 /// A subscription that is under way.
 struct Subscription {
@@ -211,7 +199,7 @@ impl Subscription {
                 }
                 Ok(_) if self.is_end() => {
                     let children = children(&self.shard, &self.log.shards());
-                    return Step::Last(self.event(&[], Some(children)));
+                    return Step::Last(self.event(&[], Some(&children)));
                 }
                 Ok(_) => {
                     drop(paid);
@@ -305,7 +293,7 @@ impl Subscription {
         self.log.shards().get(self.shard.ix).is_none_or(|shard| is_end(shard, self.after))
     }
 
-    fn event(&mut self, records: &[Record], children: Option<Vec<Value>>) -> Bytes {
+    fn event(&mut self, records: &[Record], children: Option<&Value>) -> Bytes {
         self.last_event = Instant::now();
         if let Some(rate) = self.operations.kinesis.limits.shard_bytes_out {
             let bytes: usize = records.iter().map(|record| record.data.len()).sum();
@@ -320,14 +308,18 @@ impl Subscription {
         let (created, ix) = (self.shard.created_at, self.shard.ix);
         let number = SequenceNumber::new(created, ix, self.after.map_or(0, Lsn::get), now);
         let encryption = self.stream.settings().encryption();
-        let event = Event {
-            records: records.iter().map(|record| given(record, &self.shard, encryption)).collect(),
-            continuation_sequence_number: children.is_none().then(|| number.to_string()),
-            millis_behind_latest: behind,
-            child_shards: children,
-        };
-        let json = serde_json::to_string(&event).expect("numbers and texts are JSON");
-        event_stream::event("SubscribeToShardEvent", json, self.wire)
+        event_stream::event("SubscribeToShardEvent", self.wire, room_for(records), |frame| {
+            let mut event = Document::open(self.wire, frame);
+            give(records, &self.shard, encryption, &mut event);
+            if children.is_none() {
+                event.member("ContinuationSequenceNumber").text(number.digits().as_str());
+            }
+            event.member("MillisBehindLatest").number(behind);
+            if let Some(children) = children {
+                event.member("ChildShards").value(children);
+            }
+            event.finish()
+        })
     }
 
     fn end(&self, why: End) -> Step {

@@ -3,10 +3,11 @@
 //! HTTP/2 is what begins with its preface. Under TLS, ALPN offers it, but clients that know need not ask: the SDK for Java does not.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
@@ -14,92 +15,22 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::load::Load;
 use super::patience::Patient;
-use super::{Limits, Shared, respond, sniff};
+use super::sniff::{self, Sniffed};
+use super::{Limits, Shared, respond};
 
+/// A connection that was quiet for so long gives its memory back, until its client says something.
+const REST_AFTER: Duration = Duration::from_secs(2);
 /// A peer that does not answer a ping for this long is gone.
 const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that a client opened and reset before they were looked at; beyond it the connection is closed. ("Rapid reset".)
 const RESETS_MAX: usize = 20;
 const FRAME_BYTES_MAX: u32 = 64 << 10;
-
-/// What is being answered on one HTTP/2 connection.
-#[derive(Clone, Debug, Default)]
-struct Load(Arc<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    begun: AtomicUsize,
-    under_way: AtomicUsize,
-    /// Whole answers that the client's windows have no room for yet, and those that they had.
-    waiting: AtomicUsize,
-    taken: AtomicUsize,
-}
-
-/// One request, until its answer was sent or given up.
-#[derive(Debug)]
-pub(super) struct UnderWay {
-    counts: Arc<Counts>,
-    answered: bool,
-}
-
-impl UnderWay {
-    /// Its answer is there, as a whole.
-    pub(super) fn answer(&mut self) {
-        self.answered = true;
-        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Load {
-    fn begin(&self) -> UnderWay {
-        self.0.begun.fetch_add(1, Ordering::Relaxed);
-        self.0.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay { counts: Arc::clone(&self.0), answered: false }
-    }
-
-    /// Completes when answers wait for the client's windows and none was taken for `timeout`, and at twice the time at the
-    /// latest.
-    async fn stuck_for(&self, timeout: Duration) {
-        let mut before = None;
-        loop {
-            let waiting = self.0.waiting.load(Ordering::Relaxed) > 0;
-            let now = waiting.then(|| self.0.taken.load(Ordering::Relaxed));
-            if now.is_some() && now == before {
-                return;
-            }
-            before = now;
-            tokio::time::sleep(timeout).await;
-        }
-    }
-
-    /// Completes when nothing was under way for `timeout`, and at twice the time at the latest.
-    async fn idle_for(&self, timeout: Duration) {
-        let mut before = usize::MAX;
-        loop {
-            let begun = self.0.begun.load(Ordering::Relaxed);
-            if begun == before && self.0.under_way.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            before = begun;
-            tokio::time::sleep(timeout).await;
-        }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.counts.under_way.fetch_sub(1, Ordering::Relaxed);
-        if self.answered {
-            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.counts.taken.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
 
 /// Answers one client until it goes, idles or the server stops.
 pub(super) async fn converse(
@@ -130,11 +61,12 @@ async fn begin<S>(stream: S, context: Context)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (peer, timeout) = (context.0, context.1.limits.head_timeout);
-    let stream = Patient::new(stream, context.1.limits.write_timeout);
-    match tokio::time::timeout(timeout, sniff::speaks_http2(stream)).await {
-        Ok(Ok((true, stream))) => ended(Box::pin(talk_http2(stream, context)).await),
-        Ok(Ok((false, stream))) => ended(Box::pin(talk_http1(stream, context)).await),
+    let (peer, Limits { head_timeout, write_timeout, .. }) = (context.0, context.1.limits);
+    let load = Load::default();
+    let stream = Patient::new(stream, write_timeout, load.clone());
+    match tokio::time::timeout(head_timeout, sniff::speaks_http2(stream)).await {
+        Ok(Ok((true, stream))) => ended(Box::pin(talk_http2(stream, load, context)).await),
+        Ok(Ok((false, stream))) => ended(talk_http1(stream, load, context).await),
         Ok(Err(error)) => ended_early(peer, &error),
         Err(elapsed) => ended_early(peer, &elapsed),
     }
@@ -146,34 +78,70 @@ fn ended(outcome: Result<(), hyper::Error>) {
     }
 }
 
-async fn talk_http1<S>(stream: S, (peer, shared, stopping): Context) -> Result<(), hyper::Error>
+/// Until the client goes or the server stops. Between two requests a connection rests: then it is its socket and little more.
+async fn talk_http1<S>(mut stream: Sniffed<S>, load: Load, context: Context) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let head_timeout = context.1.limits.head_timeout;
+    loop {
+        // There is a byte to be read, so until there was a request there is no rest.
+        load.hear();
+        // Boxed, so that nothing of it is left while the connection rests.
+        let Some(mut resting) = Box::pin(serve_http1(stream, &load, &context)).await? else { return Ok(()) };
+        let woken = tokio::select! {
+            woken = tokio::time::timeout(head_timeout.saturating_sub(REST_AFTER), resting.wait()) => woken,
+            () = stopped(context.2.clone()) => Ok(Ok(false)),
+        };
+        if !matches!(woken, Ok(Ok(true))) {
+            let _ = resting.shutdown().await;
+            return Ok(());
+        }
+        stream = resting;
+    }
+}
+
+/// Gives the stream back once there is nothing to do; `None` if the connection has ended.
+async fn serve_http1<S>(
+    stream: Sniffed<S>,
+    load: &Load,
+    (peer, shared, stopping): &Context,
+) -> Result<Option<Sniffed<S>>, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Limits { head_timeout, head_bytes_max, .. } = shared.limits;
-    let for_events = stopping.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (shared, stopping) = (Arc::clone(&shared), for_events.clone());
-        // Boxed, for an idle connection keeps the room of an answer under way.
-        async move { Ok::<_, Infallible>(Box::pin(respond(&shared, peer, request, stopping)).await) }
+    let service = service_fn(|request: Request<Incoming>| {
+        let (shared, stopping, under_way, peer) = (Arc::clone(shared), stopping.clone(), load.begin(), *peer);
+        Box::pin(async move {
+            let response = respond(&shared, peer, request, stopping).await;
+            Ok::<_, Infallible>(response.map(|body| body.holding(under_way)))
+        })
     });
     let mut builder = http1::Builder::new();
     // A client that has said everything may close its side and wait.
     builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(head_bytes_max).half_close(true);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        outcome = connection.as_mut() => return outcome,
-        () = stopped(stopping) => connection.as_mut().graceful_shutdown(),
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    let resting = tokio::select! {
+        outcome = &mut connection => return outcome.map(|()| None),
+        () = stopped(stopping.clone()) => false,
+        () = load.resting_for(REST_AFTER) => true,
+    };
+    Pin::new(&mut connection).graceful_shutdown();
+    // An idle connection has then ended at once, and left its stream open.
+    let at_rest = resting && poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx))).await.is_ready();
+    if !at_rest {
+        return connection.await.map(|()| None);
     }
-    connection.await
+    let parts = connection.into_parts();
+    Ok(Some(parts.io.into_inner().again(parts.read_buf)))
 }
 
-async fn talk_http2<S>(stream: S, (peer, shared, stopping): Context) -> Result<(), hyper::Error>
+async fn talk_http2<S>(stream: S, load: Load, (peer, shared, stopping): Context) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = shared.limits;
-    let load = Load::default();
     let (for_events, for_requests) = (stopping.clone(), load.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, stopping, under_way) = (Arc::clone(&shared), for_events.clone(), for_requests.begin());

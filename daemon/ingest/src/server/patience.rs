@@ -12,20 +12,25 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::load::Load;
+
 #[derive(Debug)]
 pub(super) struct Patient<S> {
     stream: S,
     timeout: Duration,
     /// While the peer takes nothing.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Is told when bytes come, and when some cannot go.
+    load: Load,
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, timeout: Duration) -> Patient<S> {
-        Patient { stream, timeout, waiting: None }
+    pub(super) fn new(stream: S, timeout: Duration, load: Load) -> Patient<S> {
+        Patient { stream, timeout, waiting: None, load }
     }
 
     fn judge<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.load.set_stuck(written.is_pending());
         if written.is_ready() {
             self.waiting = None;
             return written;
@@ -41,7 +46,11 @@ impl<S> Patient<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        if read.is_ready() {
+            self.load.hear();
+        }
+        read
     }
 }
 
@@ -86,7 +95,7 @@ mod tests {
     async fn who_takes_nothing_is_waited_for_no_longer() {
         let (near, _far) = duplex(16);
         let begun = Instant::now();
-        let error = Patient::new(near, Duration::from_secs(60)).write_all(&[0; 17]).await.unwrap_err();
+        let error = Patient::new(near, Duration::from_secs(60), Load::default()).write_all(&[0; 17]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(begun.elapsed().as_secs(), 60);
     }
@@ -100,7 +109,7 @@ mod tests {
                 far.read_exact(&mut [0; 16]).await.unwrap();
             }
         });
-        Patient::new(near, Duration::from_secs(60)).write_all(&[0; 160]).await.unwrap();
+        Patient::new(near, Duration::from_secs(60), Load::default()).write_all(&[0; 160]).await.unwrap();
         reader.await.unwrap();
     }
 }

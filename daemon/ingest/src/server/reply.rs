@@ -13,7 +13,8 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 
-use super::connection::{UnderWay, stopped};
+use super::connection::stopped;
+use super::load::UnderWay;
 use crate::ApiError;
 use crate::answer::Answer;
 use crate::wire::Wire;
@@ -83,6 +84,7 @@ impl fmt::Debug for ReplyBody {
 pub(super) fn answer(answer: Answer, wire: Wire, stopping: watch::Receiver<bool>) -> Response<ReplyBody> {
     match answer {
         Answer::Json(text) => with_ids(StatusCode::OK, wire.media_type(), ReplyBody::whole(wire.encode(text))),
+        Answer::Encoded(bytes) => with_ids(StatusCode::OK, wire.media_type(), ReplyBody::whole(bytes)),
         Answer::Events(events) => {
             let events = events.take_until(Box::pin(stopped(stopping))).boxed();
             with_ids(StatusCode::OK, EVENTS, ReplyBody { content: Content::Events(events), _under_way: None })

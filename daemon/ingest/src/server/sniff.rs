@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 /// What every HTTP/2 connection begins with (RFC 9113, 3.4).
@@ -13,9 +14,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug)]
 pub(super) struct Sniffed<S> {
     stream: S,
-    seen: [u8; PREFACE.len()],
-    /// Of `seen`, what is still to be read.
-    left: std::ops::Range<usize>,
+    /// What of it is still to be read again.
+    seen: Bytes,
 }
 
 /// Reads until the bytes are an HTTP/2 preface or no beginning of one. Whoever calls bounds the time.
@@ -27,18 +27,36 @@ pub(super) async fn speaks_http2<S: AsyncRead + Unpin>(mut stream: S) -> io::Res
             read => end += read,
         }
     }
-    Ok((seen == *PREFACE, Sniffed { stream, seen, left: 0..end }))
+    Ok((seen == *PREFACE, Sniffed { stream, seen: Bytes::copy_from_slice(&seen[..end]) }))
+}
+
+impl<S: AsyncRead + Unpin> Sniffed<S> {
+    /// The same behind these bytes.
+    pub(super) fn again(self, seen: Bytes) -> Sniffed<S> {
+        // What of the first ones was not read comes behind those that were.
+        let seen = if self.seen.is_empty() { seen } else { [seen, self.seen].concat().into() };
+        Sniffed { seen, ..self }
+    }
+
+    /// Waits for the next byte; false at the end of the stream.
+    pub(super) async fn wait(&mut self) -> io::Result<bool> {
+        if self.seen.is_empty() {
+            let mut first = [0];
+            let read = self.stream.read(&mut first).await?;
+            self.seen = Bytes::copy_from_slice(&first[..read]);
+        }
+        Ok(!self.seen.is_empty())
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.left.is_empty() {
+        if this.seen.is_empty() {
             return Pin::new(&mut this.stream).poll_read(cx, into);
         }
-        let count = this.left.len().min(into.remaining());
-        into.put_slice(&this.seen[this.left.start..][..count]);
-        this.left.start += count;
+        let count = this.seen.len().min(into.remaining());
+        into.put_slice(&this.seen.split_to(count));
         Poll::Ready(Ok(()))
     }
 }
@@ -71,7 +89,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_waits_loses_nothing() {
+        let (_, mut sniffed) = speaks_http2(&b"P"[..]).await.unwrap();
+        assert!(sniffed.wait().await.unwrap(), "one that was not read is there");
+        let mut sniffed = sniffed.again(Bytes::from_static(b"AB"));
+        let mut read = Vec::new();
+        sniffed.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"ABP");
+        assert!(!sniffed.wait().await.unwrap(), "the end is the end");
+        let (mut near, far) = tokio::io::duplex(8);
+        let mut sniffed = Sniffed { stream: far, seen: Bytes::new() };
+        let (woken, ()) = tokio::join!(sniffed.wait(), async { near.write_all(b"xyz").await.unwrap() });
+        assert!(woken.unwrap());
+        drop(near);
+        let mut read = Vec::new();
+        sniffed.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"xyz");
+    }
 
     #[tokio::test]
     async fn only_the_whole_preface_is_http2_and_nothing_is_lost() {

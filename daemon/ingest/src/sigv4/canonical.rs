@@ -11,15 +11,15 @@ use http::request::Parts;
 
 use super::parameters::Parameters;
 
-/// `hex(sha256(canonical request))`.
-pub(super) fn request_hash(head: &Parts, signed: &Parameters, body: &[u8]) -> String {
-    sha256_hex(request(head, signed, body).as_bytes())
+/// `hex(sha256(canonical request))`, of the hash of the body.
+pub(super) fn request_hash(head: &Parts, signed: &Parameters, body_hash: &str) -> String {
+    sha256_hex(request(head, signed, body_hash).as_bytes())
 }
 
 /// A client may send the hash of its body; if it does, it must be the one of this body.
-pub(super) fn body_hash_contradicts(head: &Parts, body: &[u8]) -> bool {
+pub(super) fn body_hash_contradicts(head: &Parts, body_hash: &str) -> bool {
     let sent = head.headers.get("x-amz-content-sha256");
-    sent.is_some_and(|sent| !sent.as_bytes().eq_ignore_ascii_case(sha256_hex(body).as_bytes()))
+    sent.is_some_and(|sent| !sent.as_bytes().eq_ignore_ascii_case(body_hash.as_bytes()))
 }
 
 /// Names and values of a query, percent-decoded. A `+` is a plus, as SigV4 has it.
@@ -31,7 +31,7 @@ pub(super) fn decode_query(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-pub(super) fn request(head: &Parts, signed: &Parameters, body: &[u8]) -> String {
+pub(super) fn request(head: &Parts, signed: &Parameters, body_hash: &str) -> String {
     let mut text = String::with_capacity(512);
     text.push_str(head.method.as_str());
     text.push('\n');
@@ -45,11 +45,11 @@ pub(super) fn request(head: &Parts, signed: &Parameters, body: &[u8]) -> String 
     text.push('\n');
     text.push_str(&signed.signed_headers.join(";"));
     text.push('\n');
-    text.push_str(&sha256_hex(body));
+    text.push_str(body_hash);
     text
 }
 
-fn sha256_hex(bytes: &[u8]) -> String {
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 
