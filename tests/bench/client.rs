@@ -35,6 +35,10 @@ pub(crate) const DESCRIBE_STREAM: Call =
 pub(crate) const LIST_STREAMS: Call =
     Call { target: "Kinesis_20131202.ListStreams", taken: br#""StreamNames":"#, ..CREATE_STREAM };
 
+pub(crate) const REGISTER_CONSUMER: Call =
+    Call { target: "Kinesis_20131202.RegisterStreamConsumer", taken: br#""ConsumerARN":"#, ..CREATE_STREAM };
+pub(crate) const SUBSCRIBE: Call = Call { target: "Kinesis_20131202.SubscribeToShard", ..CREATE_STREAM };
+
 pub(crate) const PUT_RECORD_BATCH: Call = Call {
     service: "firehose",
     target: "Firehose_20150804.PutRecordBatch",
@@ -211,17 +215,35 @@ impl Connection {
 
     /// True if every record was acked, false if the daemon asks for patience; any other answer is an error.
     pub(crate) fn put(&mut self, call: Call, request: &[u8]) -> Result<bool> {
+        Ok(self.call(call, request)?.is_some())
+    }
+
+    /// The answer itself; `None` if the daemon asks for patience.
+    pub(crate) fn call(&mut self, call: Call, request: &[u8]) -> Result<Option<Vec<u8>>> {
         self.stream.write_all(request)?;
         let (status, body) = self.answer()?;
         match status {
-            200 if call.taken.is_empty() || find(&body, call.taken).is_some() => Ok(true),
+            200 if call.taken.is_empty() || find(&body, call.taken).is_some() => Ok(Some(body)),
             // Some records were taken: sending them again would count them twice.
             200 => {
                 bail!("some records were refused; the benchmark must not overload: give it more disk or fewer records")
             }
-            503 => Ok(false),
+            503 => Ok(None),
             _ => bail!("status {status}: {}", String::from_utf8_lossy(&body)),
         }
+    }
+
+    /// Of an answer without an end: what comes next, with its framing. Empty at the end.
+    pub(crate) fn follow(&mut self) -> Result<Vec<u8>> {
+        let mut buffer = vec![0; 65_536];
+        let count = self.stream.read(&mut buffer)?;
+        buffer.truncate(count);
+        Ok(buffer)
+    }
+
+    /// Asks for such an answer.
+    pub(crate) fn ask(&mut self, request: &[u8]) -> Result<()> {
+        Ok(self.stream.write_all(request)?)
     }
 
     pub(crate) fn get(&mut self, host: &str, path: &str) -> Result<(u16, Vec<u8>)> {
@@ -258,6 +280,6 @@ impl Connection {
     }
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }

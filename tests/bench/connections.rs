@@ -1,4 +1,8 @@
-//! What idle connections hold: each has put one record and stays.
+//! What idle connections hold: each has put one record and stays. Figures are taken when the last one has been idle for some seconds,
+//! as nearly all of many connections are.
+
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -8,6 +12,7 @@ use crate::daemon::{self, Daemon};
 use crate::meter;
 
 const IDLE: usize = 10_000;
+const IDLE_FOR: Duration = Duration::from_secs(10);
 const YAML: &str = "streams: [{ name: bench, shards: 1 }]\ndelivery_streams: []\n";
 
 pub(crate) fn run() -> Result<()> {
@@ -23,6 +28,7 @@ pub(crate) fn run() -> Result<()> {
     drop(open(&host, &request, IDLE / 100)?);
     let before = daemon.rss_bytes()?;
     let idle = open(&host, &request, IDLE)?;
+    thread::park_timeout(IDLE_FOR);
     let held = daemon.rss_bytes()?.saturating_sub(before);
     meter::heading(&format!("{IDLE} idle connections"));
     meter::row("memory that they hold, MB", &format!("{:.1}", meter::mega(held)), "<= 100");

@@ -1,7 +1,7 @@
 //! What Hydrant costs, beside the plainest program that does the same to the same disk in the same run.
 //!
 //! `bench [PART…]`: `delivery` (the whole daemon), `api` (taking records), `partitions` (many beside one), `connections` (idle ones),
-//! `catalog` (a thousand Kinesis streams), `log` (the shard log alone: all of the following), `throughput`, `acks`, `streams`,
+//! `catalog` (a thousand Kinesis streams), `subscriber` (how fast it hears), `log` (the shard log alone: all of the following), `throughput`, `acks`, `streams`,
 //! `reading`, `backlog`. No part named: everything. Each part has a process of its own, so that the
 //! memory and CPU time of one never stand in the figures of another.
 //!
@@ -19,6 +19,7 @@ mod log;
 mod meter;
 mod partitions;
 mod records;
+mod subscriber;
 
 use std::env;
 use std::process::Command;
@@ -33,6 +34,7 @@ const DAEMON: &[Part] = &[
     ("partitions", partitions::run),
     ("connections", connections::run),
     ("catalog", catalog::run),
+    ("subscriber", subscriber::run),
 ];
 const LOG: &[Part] = &[
     ("throughput", log::throughput::run),

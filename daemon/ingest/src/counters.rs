@@ -72,6 +72,7 @@ pub struct Counters {
     accepted_records: AtomicU64,
     accepted_bytes: AtomicU64,
     connections: AtomicU64,
+    rests: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
 }
 
@@ -101,6 +102,11 @@ impl Counters {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// How often a connection gave its memory back because it had nothing to do.
+    pub fn rests(&self) -> u64 {
+        self.rests.load(Ordering::Relaxed)
+    }
+
     pub fn refused(&self, reason: Refusal) -> u64 {
         self.refused[reason as usize].load(Ordering::Relaxed)
     }
@@ -120,6 +126,10 @@ impl Counters {
 
     pub(crate) fn count_connection(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_rest(&self) {
+        self.rests.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_refused(&self, reason: Refusal) {

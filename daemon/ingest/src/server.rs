@@ -74,6 +74,8 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// For a complete head, and between two requests.
     pub head_timeout: Duration,
+    /// Between two requests on HTTP/1.1; then the connection gives its memory back until the client says something.
+    pub rest_after: Duration,
     /// For a complete body.
     pub body_timeout: Duration,
     /// For the next bytes of an answer to be taken; who takes nothing is cut off.
@@ -90,6 +92,7 @@ impl Default for Limits {
             body_bytes_max: 8 << 20,
             head_bytes_max: 64 << 10,
             head_timeout: Duration::from_secs(60),
+            rest_after: Duration::from_secs(2),
             body_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),

@@ -24,8 +24,6 @@ use super::patience::Patient;
 use super::sniff::{self, Sniffed};
 use super::{Limits, Shared, respond};
 
-/// A connection that was quiet for so long gives its memory back, until its client says something.
-const REST_AFTER: Duration = Duration::from_secs(2);
 /// A peer that does not answer a ping for this long is gone.
 const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that a client opened and reset before they were looked at; beyond it the connection is closed. ("Rapid reset".)
@@ -83,14 +81,15 @@ async fn talk_http1<S>(mut stream: Sniffed<S>, load: Load, context: Context) -> 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head_timeout = context.1.limits.head_timeout;
+    let Limits { head_timeout, rest_after, .. } = context.1.limits;
     loop {
         // There is a byte to be read, so until there was a request there is no rest.
         load.hear();
         // Boxed, so that nothing of it is left while the connection rests.
         let Some(mut resting) = Box::pin(serve_http1(stream, &load, &context)).await? else { return Ok(()) };
+        context.1.operations.counters.count_rest();
         let woken = tokio::select! {
-            woken = tokio::time::timeout(head_timeout.saturating_sub(REST_AFTER), resting.wait()) => woken,
+            woken = tokio::time::timeout(head_timeout.saturating_sub(rest_after), resting.wait()) => woken,
             () = stopped(context.2.clone()) => Ok(Ok(false)),
         };
         if !matches!(woken, Ok(Ok(true))) {
@@ -110,9 +109,10 @@ async fn serve_http1<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Limits { head_timeout, head_bytes_max, .. } = shared.limits;
+    let Limits { head_timeout, head_bytes_max, rest_after, .. } = shared.limits;
     let service = service_fn(|request: Request<Incoming>| {
         let (shared, stopping, under_way, peer) = (Arc::clone(shared), stopping.clone(), load.begin(), *peer);
+        // Boxed, for hyper keeps the room of it between two requests.
         Box::pin(async move {
             let response = respond(&shared, peer, request, stopping).await;
             Ok::<_, Infallible>(response.map(|body| body.holding(under_way)))
@@ -125,13 +125,17 @@ where
     let resting = tokio::select! {
         outcome = &mut connection => return outcome.map(|()| None),
         () = stopped(stopping.clone()) => false,
-        () = load.resting_for(REST_AFTER) => true,
+        () = load.resting_for(rest_after) => true,
     };
     Pin::new(&mut connection).graceful_shutdown();
-    // An idle connection has then ended at once, and left its stream open.
-    let at_rest = resting && poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx))).await.is_ready();
-    if !at_rest {
-        return connection.await.map(|()| None);
+    // An idle connection ends at once by that, and leaves its stream open.
+    let ended = match resting {
+        true => poll_fn(|cx| Poll::Ready(connection.poll_without_shutdown(cx))).await,
+        false => Poll::Pending,
+    };
+    match ended {
+        Poll::Ready(outcome) => outcome?,
+        Poll::Pending => return connection.await.map(|()| None),
     }
     let parts = connection.into_parts();
     Ok(Some(parts.io.into_inner().again(parts.read_buf)))

@@ -12,6 +12,7 @@ mod operations;
 mod policies;
 mod rates;
 mod refusals;
+mod rest;
 mod signatures;
 mod tls;
 mod unread;
