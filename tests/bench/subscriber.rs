@@ -1,6 +1,6 @@
 //! How fast a subscriber hears: from the ack of a put to the event that has its record, one put after another.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -71,13 +71,14 @@ fn subscribe(connection: &mut Connection, host: &str) -> Result<Receiver<Heard>>
         }
         begun.extend(more);
     }
-    let (sender, events) = channel();
+    // One record is under way at a time.
+    let (sender, events) = sync_channel(1);
     thread::spawn(move || listen(subscription, &sender));
     Ok(events)
 }
 
 /// Until the connection ends or nobody wants to know.
-fn listen(mut subscription: Connection, heard: &Sender<Heard>) {
+fn listen(mut subscription: Connection, heard: &SyncSender<Heard>) {
     let mut received = Vec::new();
     while let Ok(more) = subscription.follow() {
         if more.is_empty() {
