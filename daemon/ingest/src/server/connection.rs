@@ -138,7 +138,7 @@ where
         Poll::Pending => return connection.await.map(|()| None),
     }
     let parts = connection.into_parts();
-    Ok(Some(parts.io.into_inner().again(parts.read_buf)))
+    Ok(Some(parts.io.into_inner().again(&parts.read_buf)))
 }
 
 async fn talk_http2<S>(stream: S, load: Load, (peer, shared, stopping): Context) -> Result<(), hyper::Error>

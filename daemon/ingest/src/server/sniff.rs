@@ -32,9 +32,9 @@ pub(super) async fn speaks_http2<S: AsyncRead + Unpin>(mut stream: S) -> io::Res
 
 impl<S: AsyncRead + Unpin> Sniffed<S> {
     /// The same behind these bytes.
-    pub(super) fn again(self, seen: Bytes) -> Sniffed<S> {
-        // What of the first ones was not read comes behind those that were.
-        let seen = if self.seen.is_empty() { seen } else { [seen, self.seen].concat().into() };
+    pub(super) fn again(self, seen: &[u8]) -> Sniffed<S> {
+        // A copy, for they may be a few in a large buffer. What of the first ones was not read comes behind them.
+        let seen = [seen, &self.seen[..]].concat().into();
         Sniffed { seen, ..self }
     }
 
@@ -97,7 +97,7 @@ mod tests {
     async fn a_stream_that_waits_loses_nothing() {
         let (_, mut sniffed) = speaks_http2(&b"P"[..]).await.unwrap();
         assert!(sniffed.wait().await.unwrap(), "one that was not read is there");
-        let mut sniffed = sniffed.again(Bytes::from_static(b"AB"));
+        let mut sniffed = sniffed.again(b"AB");
         let mut read = Vec::new();
         sniffed.read_to_end(&mut read).await.unwrap();
         assert_eq!(read, b"ABP");
