@@ -6,7 +6,6 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hydrant_config::{BackupRecords, DeliveryStreamSpec, Partition};
 use hydrant_disk::Disk;
@@ -37,7 +36,6 @@ pub(crate) struct Gathered {
     pub(crate) epochs: Vec<(u64, u64)>,
     /// Arrival of that record, or when the chunk was begun: then its interval began.
     since: Timestamp,
-    began: Timestamp,
     /// Of those that are not in the spool.
     pub(crate) counts: Counts,
     pub(crate) gaps: Vec<Gap>,
@@ -182,11 +180,6 @@ impl Gatherer {
         Ok(if full { Step::Full } else { Step::Gathered })
     }
 
-    /// How long the chunk has been gathered, by this process's clock; `None` if none is.
-    pub(crate) fn gathering_for(&self) -> Option<Duration> {
-        self.chunk.as_ref().map(|chunk| self.clock.now().since(chunk.began))
-    }
-
     /// When the interval of the chunk being gathered began: with the arrival of its first record.
     pub(crate) fn gathering_since(&self) -> Option<Timestamp> {
         self.chunk.as_ref().map(|chunk| chunk.since)
@@ -240,8 +233,8 @@ impl Gatherer {
         let now = self.clock.now();
         let (counts, gaps) = (Counts::default(), Vec::new());
         let (bytes, source_bytes, epochs) = (0, 0, Vec::new());
-        let (epoch, since, began) = (None, now, now);
-        Ok(Gathered { from, to: from, epoch, epochs, since, began, counts, gaps, bytes, source_bytes, spool })
+        let (epoch, since) = (None, now);
+        Ok(Gathered { from, to: from, epoch, epochs, since, counts, gaps, bytes, source_bytes, spool })
     }
 
     /// Takes records that are gone into the chunk, as a count.

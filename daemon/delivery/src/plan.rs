@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hydrant_config::DeliveryStreamSpec;
+use hydrant_record::Timestamp;
 use hydrant_shardlog::{Clock, ShardLog};
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cpu::CpuPool;
@@ -46,6 +48,14 @@ pub(crate) struct Stalled {
 /// Where chunks go once they are staged, and the slots that bound them.
 pub(crate) type Outbox = (mpsc::Sender<Staged>, Arc<Semaphore>);
 
+/// Of the chunk that is gathered, by a clock that does not step.
+#[derive(Clone, Copy)]
+struct Course {
+    began: Instant,
+    /// When its interval is over.
+    until: Instant,
+}
+
 enum Wake {
     Records,
     Cut,
@@ -76,12 +86,13 @@ impl Planner {
     ) -> Result<(), JournalError> {
         let more = Arc::new(Notify::new());
         let (mut gatherer, mut stager) = (watched(gatherer, &more), stager);
-        let mut delay = STALL_MIN;
+        let (mut delay, mut course) = (STALL_MIN, None);
         loop {
             // Asked before the step, which may have found the end of the log before the last record was put.
             let draining = self.drain.is_cancelled();
             let step;
             (gatherer, step) = self.cpu.run(gatherer, Gatherer::step).await;
+            course = gatherer.gathering_since().map(|since| course.unwrap_or_else(|| self.course(since)));
             let cut = match step {
                 Err(error) => {
                     gatherer = match self.stall(gatherer, Stall::of(&error, None), &mut delay).await {
@@ -91,15 +102,19 @@ impl Planner {
                     continue;
                 }
                 Ok(Step::Full) => true,
-                Ok(Step::Gathered) => gatherer.gathering_for() > Some(self.stream.buffering.interval.max(BEHIND_MIN)),
-                Ok(Step::CaughtUp) if draining && gatherer.gathering_since().is_none() => return Ok(()),
-                Ok(Step::CaughtUp) => match self.wait(self.interval_left(&gatherer), &more).await {
+                Ok(Step::Gathered) => {
+                    let behind = self.stream.buffering.interval.max(BEHIND_MIN);
+                    course.is_some_and(|course| course.began.elapsed() > behind)
+                }
+                Ok(Step::CaughtUp) if draining && course.is_none() => return Ok(()),
+                Ok(Step::CaughtUp) => match self.wait(course.map(|course| course.until), &more).await {
                     Wake::Records => false,
                     Wake::Cut => true,
                     Wake::Stop => return Ok(()),
                 },
             };
             let Some(gathered) = cut.then(|| gatherer.cut()).flatten() else { continue };
+            course = None;
             let Some(slot) = self.slot(&slots).await else { return Ok(()) };
             let bytes = gathered.bytes;
             let staged;
@@ -133,18 +148,19 @@ impl Planner {
         self.cpu.run(stager, move |stager| stager.stage(gathered)).await
     }
 
-    /// How long the chunk being gathered may still wait; `None` if none is.
-    fn interval_left(&self, gatherer: &Gatherer) -> Option<Duration> {
-        let since = gatherer.gathering_since()?;
-        Some(self.stream.buffering.interval.saturating_sub(self.clock.now().since(since)))
+    /// Of a chunk that is seen for the first time. Only here the wall clock is asked, for what arrived long ago: were it asked
+    /// at every record, a step back would put the end of the interval off for as long as records come.
+    fn course(&self, since: Timestamp) -> Course {
+        let (began, interval) = (Instant::now(), self.stream.buffering.interval);
+        Course { began, until: began + interval.saturating_sub(self.clock.now().since(since)) }
     }
 
-    async fn wait(&self, left: Option<Duration>, more: &Notify) -> Wake {
+    async fn wait(&self, until: Option<Instant>, more: &Notify) -> Wake {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Wake::Stop,
             () = self.drain.cancelled() => Wake::Cut,
-            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => Wake::Cut,
+            () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Wake::Cut,
             () = more.notified() => Wake::Records,
         }
     }
