@@ -160,7 +160,7 @@ fn authorization(call: Call, host: &str, stamp: &str, body: &[u8]) -> String {
     format!("AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, SignedHeaders={names}, Signature={signature}")
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 
@@ -248,6 +248,17 @@ impl Connection {
 
     pub(crate) fn get(&mut self, host: &str, path: &str) -> Result<(u16, Vec<u8>)> {
         write!(self.stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n")?;
+        self.answer()
+    }
+
+    /// Lines of JSON, as bulk requests are.
+    pub(crate) fn post(&mut self, host: &str, path: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
+        let length = body.len();
+        write!(
+            self.stream,
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/x-ndjson\r\ncontent-length: {length}\r\n\r\n"
+        )?;
+        self.stream.write_all(body)?;
         self.answer()
     }
 

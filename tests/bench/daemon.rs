@@ -79,13 +79,7 @@ impl Daemon {
     pub(crate) fn wait_drained(&mut self, stream: &str, records: u64) -> Result<()> {
         let name = stream.to_owned();
         self.wait("there is backlog", move |daemon| {
-            let (status, body) = Connection::open(&daemon.admin)?.get(&daemon.admin, "/status")?;
-            if status != 200 {
-                bail!("/status answered {status}");
-            }
-            let all: serde_json::Value = serde_json::from_slice(&body)?;
-            let streams = all["delivery_streams"].as_array().context("no `delivery_streams` in /status")?;
-            let found = streams.iter().find(|entry| entry["name"] == name.as_str()).context("the stream is unknown")?;
+            let found = daemon.status(&name)?;
             if found["backlog"] != 0 {
                 return Ok(false);
             }
@@ -94,6 +88,17 @@ impl Daemon {
             }
             Ok(true)
         })
+    }
+
+    /// What the daemon says of a delivery stream.
+    pub(crate) fn status(&self, stream: &str) -> Result<serde_json::Value> {
+        let (status, body) = Connection::open(&self.admin)?.get(&self.admin, "/status")?;
+        if status != 200 {
+            bail!("/status answered {status}");
+        }
+        let all: serde_json::Value = serde_json::from_slice(&body)?;
+        let streams = all["delivery_streams"].as_array().context("no `delivery_streams` in /status")?;
+        Ok(streams.iter().find(|entry| entry["name"] == stream).context("the stream is unknown")?.clone())
     }
 
     /// SIGTERM, and until it is gone.
@@ -166,15 +171,6 @@ pub(crate) fn bytes_below(directory: &Path) -> Result<u64> {
         sum += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
     }
     Ok(sum)
-}
-
-pub(crate) fn files_below(directory: &Path) -> Result<u64> {
-    let mut count = 0;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        count += if entry.metadata()?.is_dir() { files_below(&entry.path())? } else { 1 };
-    }
-    Ok(count)
 }
 
 fn free_address() -> Result<String> {

@@ -6,11 +6,10 @@
 
 mod baseline;
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::client::{self, PUT_RECORD_BATCH};
 use crate::daemon::{self, Daemon};
@@ -50,10 +49,7 @@ struct Cost {
 }
 
 pub(crate) fn run() -> Result<()> {
-    let records: usize = match env::var("HYDRANT_BENCH_RECORDS") {
-        Ok(text) => text.parse().with_context(|| format!("HYDRANT_BENCH_RECORDS must be a number, got `{text}`"))?,
-        Err(_) => RECORDS_DEFAULT,
-    };
+    let records = meter::records(RECORDS_DEFAULT)?;
     let load = Load {
         binary: daemon::binary()?,
         payloads: records::batches(DISTINCT_BATCHES, BATCH),

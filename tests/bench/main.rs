@@ -1,7 +1,9 @@
 //! What Hydrant costs, beside the plainest program that does the same to the same disk in the same run.
 //!
-//! `bench [PART…]`: `delivery` (the whole daemon), `api` (taking records), `partitions` (many beside one), `connections` (idle ones),
-//! `catalog` (a thousand Kinesis streams), `subscriber` (how fast it hears), `log` (the shard log alone: all of the following), `throughput`, `acks`, `streams`,
+//! `bench [PART…]`: `delivery` (the whole daemon), `api` (taking records), `partitions` and `partitions-s3` (many beside one), `connections` (idle ones),
+//! `catalog` (a thousand Kinesis streams), `subscriber` (how fast it hears), `minio` and `opensearch` (beside a plain client of
+//! the same real server), `outage` (a backlog of gigabytes), `outbox` (beside delivery that has none), `log` (the shard log alone:
+//! all of the following), `throughput`, `acks`, `streams`,
 //! `reading`, `backlog`. No part named: everything. Each part has a process of its own, so that the
 //! memory and CPU time of one never stand in the figures of another.
 //!
@@ -15,10 +17,17 @@ mod client;
 mod connections;
 mod daemon;
 mod delivery;
+mod discard;
 mod log;
 mod meter;
+mod minio;
+mod opensearch;
+mod outage;
+mod outbox;
 mod partitions;
 mod records;
+mod servers;
+mod stored;
 mod subscriber;
 
 use std::env;
@@ -32,9 +41,14 @@ const DAEMON: &[Part] = &[
     ("delivery", delivery::run),
     ("api", api::run),
     ("partitions", partitions::run),
+    ("partitions-s3", partitions::run_s3),
     ("connections", connections::run),
     ("catalog", catalog::run),
     ("subscriber", subscriber::run),
+    ("minio", minio::run),
+    ("opensearch", opensearch::run),
+    ("outage", outage::run),
+    ("outbox", outbox::run),
 ];
 const LOG: &[Part] = &[
     ("throughput", log::throughput::run),

@@ -15,6 +15,14 @@ pub(crate) fn scratch() -> Result<tempfile::TempDir> {
     })
 }
 
+/// How many records are measured: `HYDRANT_BENCH_RECORDS`, or what the part has for a default.
+pub(crate) fn records(default: usize) -> Result<usize> {
+    match env::var("HYDRANT_BENCH_RECORDS") {
+        Ok(text) => text.parse().with_context(|| format!("HYDRANT_BENCH_RECORDS must be a number, got `{text}`")),
+        Err(_) => Ok(default),
+    }
+}
+
 /// User and system time of all threads so far.
 pub(crate) fn process_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);

@@ -32,7 +32,11 @@ const COMPOSERS: &[&str] = &["hydrant", "hydrant-tests"];
 /// A crate that only some of ours may depend on, and why.
 const RESERVED: &[(&str, &[&str], &str)] = &[
     ("reqwest", &["hydrant-sinks", "hydrant"], "HTTP clients live in sinks and in the daemon's client commands"),
-    ("object_store", &["hydrant-sinks", "hydrant"], "stores are spoken to by sinks"),
+    (
+        "object_store",
+        &["hydrant-sinks", "hydrant", "hydrant-tests"],
+        "stores are spoken to by sinks, and by the plain client that the bench puts beside them",
+    ),
     ("axum", &["hydrant-ingest", "hydrant"], "HTTP servers are the front door (ingest) and the daemon's admin port"),
     ("hyper", &["hydrant-ingest", "hydrant"], "HTTP servers are the front door (ingest) and the daemon's admin port"),
     ("serde-saphyr", &["hydrant-config"], "only config reads YAML"),
