@@ -46,6 +46,8 @@ pub(crate) struct State {
     cpu_deadline: Duration,
     batch_time_ms: u64,
     counts: BTreeMap<String, u64>,
+    /// Of the records of the call that is under way.
+    subsequences: Vec<Option<u64>>,
 }
 
 struct MemoryLimit {
@@ -86,6 +88,7 @@ impl Guest {
             cpu_deadline: cpu_time() + info.cpu_per_batch,
             batch_time_ms: 0,
             counts: BTreeMap::new(),
+            subsequences: Vec::new(),
         };
         let mut store = Store::new(&loaded.engine, state);
         store.limiter(|state| &mut state.memory);
@@ -110,6 +113,7 @@ impl Guest {
         state.cpu_deadline = cpu_time() + loaded.info.cpu_per_batch;
         state.batch_time_ms = batch_time_ms;
         state.memory.refused = false;
+        state.subsequences = records.iter().map(|r| r.source.as_ref().map(|source| source.subsequence)).collect();
         self.calls += 1;
 
         let ids: Vec<String> = records.iter().map(|r| format!("{}.{}", r.unit.lsn, r.unit.sub)).collect();
@@ -168,6 +172,10 @@ impl host::Host for State {
 
     fn stream_name(&mut self) -> String {
         self.loaded.stream.clone()
+    }
+
+    fn subsequence(&mut self, index: u32) -> Option<u64> {
+        self.subsequences.get(index as usize).copied().flatten()
     }
 }
 

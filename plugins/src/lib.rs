@@ -41,6 +41,8 @@ pub struct Input {
 pub struct SourceMeta {
     pub shard: String,
     pub sequence: String,
+    /// Among the user records of one record of the stream.
+    pub subsequence: u64,
     pub partition_key: Option<String>,
 }
 

@@ -107,6 +107,31 @@ def test_the_api_gives_aggregated_records_as_they_were_put(daemon_of):
         assert [user["data"] for user in rest] == [user["data"] for user in users[-len(rest):]]
 
 
+def test_plugins_are_told_where_a_record_came_from(daemon_of, tmp_path):
+    """By a guest, as Firehose tells it to Lambda: shard, sequence number, partition key, sub-sequence number and time."""
+    plugin = {"path": str(hydrant.TOP / "plugins" / "tests" / "guests" / "misbehave.wasm")}
+    daemon = with_clicks(daemon_of([{**reader(tmp_path / "told"), "processing": {"plugins": [plugin]}}]))
+    client = kinesis(daemon)
+    asked = ["source", "subsequence", "id"]
+    entries = aggregated([(f"user-{n}", "7", verb.encode()) for n, verb in enumerate(asked * 2)])
+    put(client, "clicks", [*entries, *({"Data": verb.encode(), "PartitionKey": "alone"} for verb in asked)])
+    counters = daemon.wait_drained("told")
+    assert (counters["stored"], counters["split_off"], counters["delivered"]) == (4, 5, 9), counters
+    told = collections.Counter(line.decode() for found in lake.in_directory(tmp_path / "told") for line in found.lines())
+    wanted = collections.Counter()
+    for shard in shards_of(client, "clicks"):
+        for record in all_of(client, "clicks", shard):
+            users = user_records([record])
+            for user in users:
+                sub, number = user.get("subSequenceNumber", 0), record["SequenceNumber"]
+                arrived = round(record["ApproximateArrivalTimestamp"].timestamp() * 1000)
+                verb = base64.b64decode(user["data"]).decode()
+                said = {"source": f'{shard} {number} Some("{user["partitionKey"]}")', "subsequence": f"Some({sub})"}
+                wanted[said.get(verb) or f".{sub} {arrived}"] += 1
+    # The first word of the id is the place in the log, which no client knows.
+    assert collections.Counter("." + line.split(".")[1] if "." in line else line for line in told.elements()) == wanted
+
+
 class Worker:
     """What the Kinesis Client Library does with a stream, its leases in memory: of each shard the place behind which it goes on,
     as the numbers of a record and of a user record in it. Begins anew at every step, as after a crash."""

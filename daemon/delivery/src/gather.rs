@@ -11,12 +11,13 @@ use hydrant_config::{BackupRecords, DeliveryStreamSpec, Partition};
 use hydrant_disk::Disk;
 use hydrant_plugins::{Input, Outcome, Transform, TransformError};
 use hydrant_record::{Batch, Epoch, Lsn, Record, Timestamp, Unit};
-use hydrant_shardlog::{Clock, ReadError, Tail};
+use hydrant_shardlog::{Clock, ReadError, ShardLog, Tail};
 
 use crate::accounting::Counts;
 use crate::group::{Failure, Group, Partitioner};
 use crate::journal::Journal;
 use crate::object_size::Ratio;
+use crate::origin;
 use crate::split::Splitter;
 use crate::spool::Spool;
 
@@ -104,6 +105,8 @@ pub(crate) struct Gatherer {
     backs_up_all: bool,
     ratio: Arc<Ratio>,
     journal: Option<Arc<Journal>>,
+    /// Whose shards plugins are told of.
+    source: Option<ShardLog>,
     /// Of a chunk at most.
     chunk_bytes: u64,
     /// The same, lowered while the disk is full, so that a smaller chunk can get through.
@@ -134,6 +137,7 @@ impl Gatherer {
             backs_up_all,
             ratio: Arc::default(),
             journal: None,
+            source: None,
             chunk_bytes,
             chunk_bytes_max: chunk_bytes,
             chunk: None,
@@ -144,6 +148,12 @@ impl Gatherer {
     /// journal knows of.
     pub(crate) fn told_by(self, ratio: Arc<Ratio>, journal: Arc<Journal>) -> Gatherer {
         Gatherer { ratio, journal: Some(journal), ..self }
+    }
+
+    /// The same, telling plugins where in this log's shards a record of a Kinesis stream came from.
+    pub(crate) fn reading(self, log: &ShardLog) -> Gatherer {
+        let asked = self.transform.is_some() && self.stream.source.is_some();
+        Gatherer { source: asked.then(|| log.clone()), ..self }
     }
 
     /// Reads, transforms and spools one batch. Blocks on CPU and disk.
@@ -254,15 +264,22 @@ impl Gatherer {
 
     fn take(&mut self, chunk: &mut Gathered, batch: Batch) -> Result<(), GatherError> {
         let mut units = Vec::new();
+        let shards = self.source.as_ref().map(ShardLog::shards);
         for record in batch.into_records() {
             if self.backs_up_all {
                 self.back_up(chunk, &record)?;
             }
+            let sources = shards.as_ref().map(|shards| origin::sources(&record, &self.splitter, shards));
+            let source = |put: usize| sources.as_ref().and_then(|sources| sources.get(put)).cloned();
             let (lsn, arrived_at) = (record.lsn, record.arrived_at);
-            let parts = self.splitter.split(&record.data).unwrap_or_else(|| vec![record.data]);
+            let parts = self.splitter.parts(&record.data).unwrap_or_else(|| vec![(0, record.data)]);
             chunk.counts.split_off += parts.len() as u64 - 1;
-            let subs = (0..).zip(parts);
-            units.extend(subs.map(|(sub, data)| Input { unit: Unit { lsn, sub }, arrived_at, source: None, data }));
+            units.extend((0..).zip(parts).map(|(sub, (put, data))| Input {
+                unit: Unit { lsn, sub },
+                arrived_at,
+                source: source(put),
+                data,
+            }));
             if units.len() >= BATCH_UNITS {
                 self.take_units(chunk, &units)?;
                 units.clear();

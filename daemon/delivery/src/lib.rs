@@ -19,6 +19,7 @@ mod journal;
 mod manifest;
 mod name;
 mod object_size;
+mod origin;
 mod originals;
 mod packed;
 mod pipeline;

@@ -229,8 +229,7 @@ impl Pipeline {
             stop: ends.stop.clone(),
             retained: !stream.log.retention.is_zero() || parts.claim != Claim::Own,
         };
-        let policy = stream.log;
-        let ratio = Arc::default();
+        let (policy, ratio) = (stream.log, Arc::default());
         let gatherer = Gatherer::new(
             Arc::clone(&stream),
             Arc::clone(&disk),
@@ -238,7 +237,8 @@ impl Pipeline {
             (spool_dir.join("gathering"), parts.bounds.chunk_bytes),
             (log.tail(state.staged_through()), parts.transform),
         )
-        .told_by(Arc::clone(&ratio), Arc::clone(&journal));
+        .told_by(Arc::clone(&ratio), Arc::clone(&journal))
+        .reading(&log);
         let stager = Stager::new(StagerParts {
             stream: Arc::clone(&stream),
             stream_id: parts.stream_id,

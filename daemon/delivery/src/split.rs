@@ -36,21 +36,35 @@ impl Splitter {
 
     /// The units of a record by their subs, at least one and at most [`USER_RECORDS_MAX`]. `None`: the record is its only unit.
     pub(crate) fn split(&self, record: &Bytes) -> Option<Vec<Bytes>> {
+        self.parts(record).map(|parts| parts.into_iter().map(|(_, unit)| unit).collect())
+    }
+
+    /// The same, each with the number of the user record that it is, or is a part of.
+    pub(crate) fn parts(&self, record: &Bytes) -> Option<Vec<(usize, Bytes)>> {
         let put = self.user_records(record);
-        let Some(sub_records) = &self.sub_records else { return put };
-        let Some(put) = put else { return split_sub_records(sub_records, record) };
+        let Some(sub_records) = &self.sub_records else { return put.map(|put| (0..).zip(put).collect()) };
+        let Some(put) = put else {
+            let parts = split_sub_records(sub_records, record)?;
+            return Some(parts.into_iter().map(|part| (0, part)).collect());
+        };
         let mut room = USER_RECORDS_MAX - put.len();
         let mut units = Vec::with_capacity(put.len());
-        for one in put {
+        for (number, one) in (0..).zip(put) {
             match split_sub_records(sub_records, &one).filter(|parts| parts.len() - 1 <= room) {
                 Some(parts) => {
                     room -= parts.len() - 1;
-                    units.extend(parts);
+                    units.extend(parts.into_iter().map(|part| (number, part)));
                 }
-                None => units.push(one),
+                None => units.push((number, one)),
             }
         }
         Some(units)
+    }
+
+    /// The partition keys of the same records as [`Splitter::user_records`].
+    pub(crate) fn user_keys(&self, record: &Bytes) -> Option<Vec<String>> {
+        let users = user_records(record).filter(|_| self.aggregates)?;
+        Some(users.into_iter().map(|user| user.partition_key.to_owned()).collect())
     }
 
     /// What the producers put, where a library put it together. `None`: the record itself.

@@ -72,17 +72,21 @@ ok: 1007
 
 #[test]
 fn the_source_of_a_record_is_passed_on() {
-    let mut records = inputs(&["source", "source"]);
+    let mut records = inputs(&["source", "source", "subsequence", "subsequence"]);
     records[1].source = Some(SourceMeta {
         shard: "shardId-000000000003".to_owned(),
         sequence: "49".to_owned(),
+        subsequence: 7,
         partition_key: Some("user-7".to_owned()),
     });
+    records[3].source = records[1].source.clone();
     let outcomes = misbehave().transform().transform(&records).unwrap();
     let told: Vec<String> = outcomes.iter().map(told).collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
 ok: none
 ok: shardId-000000000003 49 Some("user-7")
+ok: None
+ok: Some(7)
 "#);
 }
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use hydrant_delivery::{Pipeline, RecordState, Status, Traces};
 use hydrant_disk::faulty::Fault;
 use hydrant_disk::{Disk, FaultyDisk, RealDisk};
-use hydrant_record::{Lsn, NewRecord, Placement};
+use hydrant_plugins::{Input, Outcome, SourceMeta, Transform, TransformError};
+use hydrant_record::{Lsn, NewRecord, Placement, SequenceNumber};
 use hydrant_shardlog::ShardLog;
 use hydrant_sinks::{Sink, SinkErrorKind};
 use md5::{Digest, Md5};
@@ -64,6 +65,35 @@ async fn the_users_records_are_delivered_and_counted_one_by_one() {
     // After a restart, too: what was split off is in the journal.
     append(&place, &[aggregate(&["d", "e"])]);
     assert_eq!(split_sums(&place.deliver_all(None).await), (5, 3, 8, 0));
+}
+
+/// Answers with where each record came from.
+#[derive(Debug)]
+struct Whence;
+
+impl Transform for Whence {
+    fn transform(&mut self, records: &[Input]) -> Result<Vec<Outcome>, TransformError> {
+        let told = |record: &Input| {
+            let SourceMeta { shard, sequence, subsequence, partition_key } = record.source.clone().expect("a source");
+            let number: SequenceNumber = sequence.parse().expect("a sequence number");
+            let lsn = number.lsn().map(Lsn::get);
+            let data = format!("{shard} {lsn:?} {subsequence} {}", partition_key.unwrap_or_default());
+            Outcome::Ok { data: data.into(), partition_keys: Vec::new() }
+        };
+        Ok(records.iter().map(told).collect())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn plugins_are_told_where_in_the_kinesis_stream_a_record_came_from() {
+    let place = lines(
+        "    processing: { plugins: [{ path: PLUGIN }] }\n    destination: { file: { directory: LAKE, prefix: ok/ } }",
+    );
+    append(&place, &[b"plain".to_vec(), aggregate(&["a", "b"])]);
+    assert_eq!(split_sums(&place.deliver_all(Some(Box::new(Whence))).await), (2, 1, 3, 0));
+    let first = "shardId-000000000000";
+    let told = [(1, 0), (2, 0), (2, 1)].map(|(lsn, sub)| format!("{first} Some({lsn}) {sub} key"));
+    assert_eq!(place.lines_below("ok/"), told);
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,13 +21,14 @@ impl Guest for Misbehave {
         CALLS.set(CALLS.get() + 1);
         host::count("batches", 1);
         let mut outcomes = Vec::with_capacity(records.len());
-        for record in &records {
-            let text = std::str::from_utf8(&record.data).unwrap_or("");
-            let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
+        for (index, record) in (0..).zip(&records) {
+            let asked = std::str::from_utf8(&record.data).unwrap_or("");
+            let (verb, argument) = asked.split_once(' ').unwrap_or((asked, ""));
             match verb {
                 "count" => continue,
                 "retry" => return Err(BatchError::Retry(argument.to_owned())),
                 "fatal" => return Err(BatchError::Fatal(argument.to_owned())),
+                "subsequence" => outcomes.push(text(format!("{:?}", host::subsequence(index)))),
                 _ => outcomes.push(answer(record, verb, argument)),
             }
         }
