@@ -176,3 +176,112 @@ fn policies_can_name_every_operation() {
         assert!(known, "{action}");
     }
 }
+
+/// Actions and resources that a statement names; none of a kind is all of it.
+type Statements = &'static [(&'static [&'static str], &'static [&'static str])];
+
+/// What is allowed, if not everything, and what is denied.
+const BOUND: [(Option<Statements>, Statements); 14] = [
+    (None, &[]),
+    (Some(&[]), &[]),
+    (Some(&[(&["kinesis:*"], &[])]), &[]),
+    (Some(&[(&["firehose:*"], &["delivery_stream/*"])]), &[]),
+    (Some(&[(&[], &["stream/red"])]), &[]),
+    (Some(&[(&["*:Describe*", "*:List*"], &[])]), &[]),
+    (Some(&[(&["kinesis:Put*"], &["stream/r?d"]), (&["kinesis:Get*"], &["stream/b*"])]), &[]),
+    (Some(&[(&["KINESIS:PUTRECORD"], &[])]), &[(&[], &["stream/blue"])]),
+    (None, &[(&["*:Delete*"], &[])]),
+    (None, &[(&[], &["arn:aws:kinesis:eu-west-1:*:*"])]),
+    (None, &[(&["kinesis:*Consumer*"], &["arn:*:stream/red/consumer/*"])]),
+    (Some(&[(&["kinesis:*"], &["stream/*"])]), &[(&["kinesis:*Shard*"], &["stream/red", "stream/blue"])]),
+    (Some(&[(&["*"], &["arn:aws:*:us-east-1:123456789012:*"])]), &[(&["*:*Tag*"], &[])]),
+    (Some(&[(&["kinesis:ListStreams", "firehose:ListDeliveryStreams"], &[])]), &[]),
+];
+
+const PLACES: [&str; 7] = [
+    "arn:aws:kinesis:us-east-1:123456789012:stream/red",
+    "arn:aws:kinesis:us-east-1:123456789012:stream/blue",
+    "arn:aws:kinesis:eu-west-1:123456789012:stream/red",
+    "arn:aws:kinesis:us-east-1:123456789012:stream/red/consumer/c:1700000000",
+    "arn:aws:firehose:us-east-1:123456789012:deliverystream/red",
+    "arn:aws:firehose:us-east-1:123456789012:deliverystream/blue",
+    "*",
+];
+
+/// What is attached to the stream: an effect and an action's pattern.
+const ATTACHED: [Option<(&str, &str)>; 4] =
+    [None, Some(("Allow", "kinesis:Get*")), Some(("Deny", "kinesis:Delete*")), Some(("Deny", "*"))];
+
+/// The oracle's own reading of wildcards.
+fn like(pattern: &str, text: &str) -> bool {
+    let Some(letter) = pattern.chars().next() else { return text.is_empty() };
+    let rest = &pattern[letter.len_utf8()..];
+    if letter == '*' {
+        return (0..=text.len()).any(|skipped| like(rest, &text[skipped..]));
+    }
+    text.chars().next().is_some_and(|of| (letter == '?' || letter == of) && like(rest, &text[of.len_utf8()..]))
+}
+
+/// And of policies, from the documentation of IAM: a denial, then a permission, then nothing.
+fn judged(
+    (allow, deny): (Option<Statements>, Statements),
+    attached: Option<(&str, &str)>,
+    (action, arn): (&str, &str),
+) -> char {
+    let action_is = |pattern: &str| like(&pattern.to_lowercase(), &action.to_lowercase());
+    let place_is = |pattern: &str| match pattern.split_once('/') {
+        Some(("stream", name)) => like(&format!("arn:*:kinesis:*:*:stream/{name}"), arn),
+        Some(("delivery_stream", name)) => like(&format!("arn:*:firehose:*:*:deliverystream/{name}"), arn),
+        _ => like(pattern, arn),
+    };
+    let any = |patterns: &[&str], is: &dyn Fn(&str) -> bool| patterns.is_empty() || patterns.iter().any(|one| is(one));
+    let covered =
+        |all: Statements| all.iter().any(|(actions, places)| any(actions, &action_is) && any(places, &place_is));
+    let by_stream = attached.filter(|(_, pattern)| action_is(pattern)).map(|(effect, _)| effect);
+    // The owner of everything can always take a policy off again.
+    let owner = allow.is_none() && deny.is_empty() && action.ends_with("ResourcePolicy");
+    if covered(deny) || by_stream == Some("Deny") && !owner {
+        return 'x';
+    }
+    if by_stream == Some("Allow") || allow.is_none_or(covered) { '+' } else { '.' }
+}
+
+fn as_yaml((allow, deny): (Option<Statements>, Statements)) -> String {
+    let list = |name: &str, of: &[&str]| if of.is_empty() { String::new() } else { format!("{name}: {of:?}") };
+    let one = |(actions, places): &(&[&str], &[&str])| {
+        let parts = [list("actions", actions), list("resources", places)];
+        format!("{{ {} }}", parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))
+    };
+    let all = |all: Statements| all.iter().map(one).collect::<Vec<_>>().join(", ");
+    let allow = allow.map(|allow| format!("allow: [{}]\n    ", all(allow))).unwrap_or_default();
+    let deny = if deny.is_empty() { String::new() } else { format!("deny: [{}]", all(deny)) };
+    format!("{allow}{deny}")
+}
+
+#[test]
+fn every_cell_of_actors_actions_places_and_attached_policies_is_as_the_oracle_says() {
+    let mut cells = std::collections::BTreeMap::from([('+', 0), ('.', 0), ('x', 0)]);
+    for bound in BOUND {
+        let caller = caller(policy(&as_yaml(bound)));
+        for (action, arn) in hydrant_config::ACTIONS.iter().flat_map(|action| PLACES.map(|arn| (*action, arn))) {
+            for attached in ATTACHED.into_iter().filter(|attached| attached.is_none() || arn.contains(":stream/")) {
+                let policy = attached.map(|(effect, action)| {
+                    let statement = json!({ "Effect": effect, "Principal": "*", "Action": action });
+                    json!({ "Statement": statement }).to_string()
+                });
+                let resource = Resource { arn: arn.to_owned(), policy };
+                let asked = action.split_once(':').unwrap();
+                let got = match Called::default().authorize(&caller, &account(), asked, vec![resource]) {
+                    Ok(()) => '+',
+                    Err(error) if error.message.contains("explicit deny") => 'x',
+                    Err(_) => '.',
+                };
+                assert_eq!(got, judged(bound, attached, (action, arn)), "{bound:?} {attached:?} {action} {arn}");
+                *cells.get_mut(&got).unwrap() += 1;
+            }
+        }
+    }
+    // 14 actors, 50 actions, four streams and consumers with four attachments each and three places without any.
+    assert_eq!(cells.values().sum::<usize>(), 14 * 50 * (4 * 4 + 3));
+    assert!(cells.values().all(|count| *count > 500), "{cells:?}");
+}
