@@ -243,6 +243,8 @@ pub(crate) static KEYS: &[Key] = &[
     key("opensearch.*.user", KeyKind::Text("1 to 256 bytes without `:`"), "none", "For basic authentication, with `password`.").beyond(),
     key("opensearch.*.password", KeyKind::Secret, "none", "For basic authentication, with `user`.").beyond(),
     key("opensearch.*.ca", KeyKind::Path, "none", CA_MEANING).beyond(),
+    key("api_destinations", KeyKind::Section, "", "How HTTP endpoints and Splunk are reached that API requests name; AWS's API has no place for it."),
+    key("api_destinations.ca", KeyKind::Path, "none", CA_MEANING).beyond(),
     key("limits", KeyKind::Section, "", "How much of Kinesis Data Streams one may use. AWS's quotas hold without it, AWS's throughput does not."),
     key("limits.shard_records_in", COUNT, "off", "Records that one shard takes in a second; AWS: 1000."),
     key("limits.shard_bytes_in", RATE, "off", "Data and partition keys that one shard takes in a second; AWS: 1 MiB."),

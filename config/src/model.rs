@@ -38,6 +38,8 @@ pub struct Config {
     pub glue: BTreeMap<String, Schema>,
     /// What the ARN of a domain in an API request means here, and how the cluster behind an endpoint is reached.
     pub opensearch: BTreeMap<String, OpenSearchDomain>,
+    /// Certificates in PEM that are trusted for HTTP endpoints and Splunk of API requests, beside those of the system.
+    pub api_destinations_ca: Option<crate::Authorities>,
     pub limits: KinesisLimits,
     /// Kinesis data streams.
     pub streams: Vec<DataStream>,

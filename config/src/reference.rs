@@ -87,7 +87,7 @@ fn section_of(key: &Key) -> &'static str {
         ("delivery_streams", "format") => "Formats",
         ("delivery_streams", "processing" | "partitioning") => "Processing and partitioning",
         ("delivery_streams", _) => "Delivery streams",
-        ("lambda" | "glue" | "opensearch", _) => "What names in API requests mean here",
+        ("lambda" | "glue" | "opensearch" | "api_destinations", _) => "What names in API requests mean here",
         ("s3", _) => "The S3 connection",
         _ => "The daemon",
     }

@@ -116,7 +116,7 @@ impl Reload {
 fn check_sections(now: &Config, wanted: &Config) -> Result<(), Failure> {
     let sections = |config: &Config| {
         let Config { data_dir, data_dir_encrypted, memory, account, api, tls, admin, credentials, .. } = config;
-        let Config { s3, lambda, glue, opensearch, limits, streams, .. } = config;
+        let Config { s3, lambda, glue, opensearch, api_destinations_ca, limits, streams, .. } = config;
         [
             ("data_dir", format!("{data_dir:?}")),
             ("data_dir_encrypted", format!("{data_dir_encrypted:?}")),
@@ -129,6 +129,7 @@ fn check_sections(now: &Config, wanted: &Config) -> Result<(), Failure> {
             ("lambda", format!("{lambda:?}")),
             ("glue", format!("{glue:?}")),
             ("opensearch", format!("{opensearch:?}")),
+            ("api_destinations", format!("{api_destinations_ca:?}")),
             ("limits", format!("{limits:?}")),
             ("streams", format!("{streams:?}")),
         ]

@@ -130,6 +130,29 @@ def test_an_http_endpoint(daemon, minio, bucket, receiver_of):
     hydrant.wait_until("it is deleted", lambda: not firehose.list_delivery_streams()["DeliveryStreamNames"])
 
 
+def test_a_dead_endpoint_is_left_in_two_steps(daemon, minio, bucket, receiver_of):
+    firehose, dead, good = clients.firehose(daemon), receiver_of(access_key=KEY), receiver_of(access_key=KEY)
+    dead.behave = lambda attempt, _: "500"
+    wanted = http_endpoint(dead, bucket, RetryOptions={"DurationInSeconds": 7200})
+    own = bucket_of(bucket, BufferingHints={"SizeInMBs": 2, "IntervalInSeconds": 61})
+    text = refused("InvalidArgumentException", firehose.create_delivery_stream, DeliveryStreamName="a",
+                   HttpEndpointDestinationConfiguration={**wanted, "S3Configuration": own})  # fmt: skip
+    assert "leave them out" in text
+    firehose.create_delivery_stream(DeliveryStreamName="a", HttpEndpointDestinationConfiguration=wanted)
+    put(firehose, "a", range(100))
+    hydrant.wait_until("it is tried", lambda: sum(dead.attempts.values()) >= 2)
+    update(firehose, "1", "HttpEndpoint", RetryOptions={"DurationInSeconds": 0})
+    hydrant.wait_until("what is staged goes to the bucket", lambda: daemon.accounting("a")["failed"] == 100)
+    failed = lake.failed_records(lake.in_bucket(minio.client, bucket))
+    lake.same_multiset([json.loads(original)["n"] for original, _ in failed], range(100))
+    update(firehose, "2", "HttpEndpoint", EndpointConfiguration={"Url": good.url, "AccessKey": KEY},
+           RetryOptions={"DurationInSeconds": 7200})  # fmt: skip
+    put(firehose, "a", range(100, 200))
+    counters = daemon.wait_drained("a")
+    assert (counters["delivered"], counters["failed"]) == (100, 100)
+    lake.same_multiset([json.loads(record)["n"] for record in good.records()], range(100, 200))
+
+
 def test_a_bucket_and_one_behind_it(daemon, minio, bucket):
     firehose, raw, other = clients.firehose(daemon), minio.make_bucket(f"{bucket}-raw"), f"{bucket}-other"
     create(firehose, "a", bucket)

@@ -71,6 +71,7 @@ fn read_config(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Config> {
     let lambda = sections::lambda(root, reader);
     let glue = sections::glue(root, reader);
     let opensearch = destination::domains(root, reader);
+    let api_destinations_ca = sections::authorities(&root.section_or_empty(reader, "api_destinations"), reader, "ca");
     let limits = data_streams::limits(root, reader);
     let streams = data_streams::streams(root, reader);
     let delivery_streams = stream::delivery_streams(root, reader, (&account, s3.as_ref()))?;
@@ -88,6 +89,7 @@ fn read_config(root: &Fields<'_>, reader: &mut Reader<'_>) -> Option<Config> {
         lambda,
         glue,
         opensearch,
+        api_destinations_ca,
         limits,
         streams,
         delivery_streams,

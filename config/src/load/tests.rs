@@ -81,6 +81,7 @@ opensearch:
     user: admin
     password: env:SECRET
     ca: ca.pem
+api_destinations: { ca: ca.pem }
 limits:
   shard_records_in: 1000
   shard_bytes_in: 1 MiB

@@ -88,7 +88,8 @@ fn moves(old: &DeliveryStream, new: &DeliveryStream) -> bool {
 fn still_staged() -> ControlError {
     ControlError::InUse(
         "Objects are staged for the old destination and could not be delivered there now; nothing was changed. Update it again \
-         when the old destination takes them."
+         when the old destination takes them. Requests that it will never take go to the backup bucket at once after an update of \
+         RetryOptions alone, to DurationInSeconds 0; then update the destination."
             .to_owned(),
     )
 }

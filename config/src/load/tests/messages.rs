@@ -19,7 +19,7 @@ delivery_streams:
     insta::assert_snapshot!(problems(text), @"
     config error: hydrant.yaml:2:9: memory: must be 64 MiB to 1 TiB, got 1 MiB
     config error: hydrant.yaml:3:1: bufering: unknown key
-      hint: known here: `data_dir`, `data_dir_encrypted`, `memory`, `account`, `api`, `admin`, `credentials`, `s3`, `lambda`, `glue`, `opensearch`, `limits`, `streams` and `delivery_streams`
+      hint: known here: `data_dir`, `data_dir_encrypted`, `memory`, `account`, `api`, `admin`, `credentials`, `s3`, `lambda`, `glue`, `opensearch`, `api_destinations`, `limits`, `streams` and `delivery_streams`
     config error: hydrant.yaml:5:11: delivery_streams[0].name: must be 1 to 64 of `a-z A-Z 0-9 _ . -`, got `access logs`
     config error: hydrant.yaml:7:13: delivery_streams[0].buffering.size: must be 1 MiB to 1 GiB, got 5 GiB
       hint: raise `interval`, or split the stream

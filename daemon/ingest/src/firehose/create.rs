@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::destination::{self, Parts, Wanted};
 use super::source::Source;
-use super::{Mappings, encryption, stream_arn, stream_name, streams, tags};
+use super::{Mappings, backup_hints, encryption, stream_arn, stream_name, streams, tags};
 use crate::request::Operations;
 use crate::shape::{Shape, Violations};
 use crate::{
@@ -32,6 +32,7 @@ impl Drop for Reservation<'_> {
 /// Answers when the stream takes records; until then others see it as CREATING.
 pub(crate) async fn create(request: Value, region: String, operations: Arc<Operations>) -> Result<Value, ApiError> {
     let spec = delivery_stream_from_request(&request, (&region, 1), &operations.mappings)?;
+    backup_hints::check(&request, &spec.buffering)?;
     let settings = settings(&request, &spec, &operations.mappings)?;
     let (name, account) = (spec.name.clone(), &operations.mappings.account);
     let definition = DeliveryStreamDefinition {

@@ -38,6 +38,7 @@ pub(in crate::firehose) fn mappings() -> Mappings {
         lambda: BTreeMap::from([(LAMBDA.to_owned(), plugin)]),
         glue: BTreeMap::from([("web.access".to_owned(), schema)]),
         opensearch: BTreeMap::new(),
+        destinations_ca: None,
     }
 }
 

@@ -88,7 +88,7 @@ impl<'a> HttpEndpoint<'a> {
             content_encoding: if self.gzip { ContentEncoding::Gzip } else { ContentEncoding::None },
             retry: self.requests.retry(),
             request_timeout: REQUEST_TIMEOUT,
-            ca: None,
+            ca: mappings.destinations_ca.clone(),
             source_arn,
         };
         self.requests.parts(Destination::HttpEndpoint(endpoint), mappings)

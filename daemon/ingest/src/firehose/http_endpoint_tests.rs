@@ -1,4 +1,4 @@
-use hydrant_config::{BackupRecords, Buffering, DeliveryStream, Format, LineCompression};
+use hydrant_config::{Authorities, BackupRecords, Buffering, DeliveryStream, Format, LineCompression};
 use serde_json::{Value, json};
 
 use super::super::create::tests::mappings;
@@ -35,6 +35,15 @@ fn the_smallest_request_gets_awss_defaults() {
     assert_eq!(stream.buffering, Buffering { size: 5 << 20, object_size: None, interval: Duration::from_secs(300) });
     assert_eq!(stream.backup.as_ref().unwrap().records, BackupRecords::Failed);
     assert!(!stream.processing.append_delimiter);
+}
+
+#[test]
+fn the_yaml_says_which_certificates_are_trusted_beside_the_systems() {
+    let ca = Authorities { path: "ca.pem".into(), pem: b"PEM".as_slice().into() };
+    let mappings = Mappings { destinations_ca: Some(ca.clone()), ..mappings() };
+    let stream = delivery_stream_from_request(&request(&json!({})), ("eu-west-1", 1), &mappings).unwrap();
+    assert_eq!(endpoint(&stream).ca.as_ref().map(|ca| &ca.path), Some(&ca.path));
+    assert!(endpoint(&made(&json!({})).unwrap()).ca.is_none());
 }
 
 #[test]

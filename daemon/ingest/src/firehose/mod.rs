@@ -1,5 +1,6 @@
 //! Firehose's operations. Each checks the constraints of its shape first, then what the request means here.
 
+mod backup_hints;
 mod change;
 mod conversion;
 mod create;
@@ -23,7 +24,7 @@ mod update;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hydrant_config::{AccountId, Config, OpenSearchDomain, Plugin, S3Connection, Schema};
+use hydrant_config::{AccountId, Authorities, Config, OpenSearchDomain, Plugin, S3Connection, Schema};
 use serde_json::Value;
 
 use crate::kinesis::MANAGE_RATE;
@@ -52,6 +53,8 @@ pub struct Mappings {
     pub glue: BTreeMap<String, Schema>,
     /// By domain ARN.
     pub opensearch: BTreeMap<String, OpenSearchDomain>,
+    /// As in [`Config::api_destinations_ca`].
+    pub destinations_ca: Option<Authorities>,
 }
 
 impl From<&Config> for Mappings {
@@ -63,6 +66,7 @@ impl From<&Config> for Mappings {
             lambda: config.lambda.clone(),
             glue: config.glue.clone(),
             opensearch: config.opensearch.clone(),
+            destinations_ca: config.api_destinations_ca.clone(),
         }
     }
 }

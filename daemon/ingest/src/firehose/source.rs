@@ -72,10 +72,20 @@ impl<'a> Source<'a> {
             ("KinesisStreamAsSource", None) => Err(ApiError::invalid_argument(format!(
                 "{KINESIS} must be given for the delivery stream type KinesisStreamAsSource."
             ))),
-            (kind, _) => Err(ApiError::invalid_argument(format!(
-                "The delivery stream type {kind} is not supported by Hydrant; put the records by PutRecordBatch, or into a Kinesis \
-                 stream that a delivery stream of type KinesisStreamAsSource reads."
-            ))),
+            (kind, _) => {
+                let next = match kind {
+                    "MSKAsSource" => {
+                        "let a consumer of the topic put its records, as the Firehose or Kinesis sink of Kafka Connect does"
+                    }
+                    _ => {
+                        "let a reader of the database's log put its changes, as Debezium Server with its Kinesis sink does"
+                    }
+                };
+                Err(ApiError::invalid_argument(format!(
+                    "The delivery stream type {kind} is not supported by this version of Hydrant; {next}: by PutRecordBatch, or into \
+                     a Kinesis stream that a delivery stream of type KinesisStreamAsSource reads."
+                )))
+            }
         }
     }
 }

@@ -67,7 +67,7 @@ impl<'a> Splunk<'a> {
             endpoint_type: self.kind,
             ack_timeout: Duration::from_secs(u64::try_from(self.ack_timeout_s).unwrap_or_default()),
             retry: self.requests.retry(),
-            ca: None,
+            ca: mappings.destinations_ca.clone(),
         };
         self.requests.parts(Destination::Splunk(collector), mappings)
     }

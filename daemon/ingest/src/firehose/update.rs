@@ -10,7 +10,7 @@ use super::create::delivery_stream_from_request;
 use super::describe::DESTINATION_ID;
 use super::destination::{DESTINATIONS, EXTENDED, PLAIN};
 use super::streams::{self, refused};
-use super::{change, s3, stream_name};
+use super::{backup_hints, change, s3, stream_name};
 use crate::request::Operations;
 use crate::shape::{Shape, Violations};
 use crate::{ApiError, DeliveryStreamDefinition, NewDeliveryStream, Origin};
@@ -51,6 +51,7 @@ pub(super) async fn update(request: Value, region: String, operations: Arc<Opera
     definition.settings.updated_at_ms = Some(operations.clock.now().as_millis());
     let spec = delivery_stream_from_request(&merged, (&region, definition.version_id), &operations.mappings)
         .map_err(|error| changes.rename(error))?;
+    backup_hints::check(&merged, &spec.buffering).map_err(|error| changes.rename(error))?;
     definition.origin = Origin::Api { request: merged };
     let changed = NewDeliveryStream { definition: definition.clone(), spec };
     operations.control.update(Arc::clone(&entry), changed).await.map_err(refused)?;

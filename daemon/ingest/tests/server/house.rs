@@ -143,6 +143,7 @@ impl House {
             lambda: BTreeMap::new(),
             glue: BTreeMap::new(),
             opensearch: BTreeMap::new(),
+            destinations_ca: None,
         };
         let stream = delivery_stream_from_request(&s3_request("demo"), ("us-east-1", 1), &mappings).unwrap();
         let definition = DeliveryStreamDefinition {
