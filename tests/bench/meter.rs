@@ -2,9 +2,11 @@
 
 use std::env;
 use std::fs;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Where the files are made; its disk is what is measured.
@@ -21,6 +23,13 @@ pub(crate) fn records(default: usize) -> Result<usize> {
         Ok(text) => text.parse().with_context(|| format!("HYDRANT_BENCH_RECORDS must be a number, got `{text}`")),
         Err(_) => Ok(default),
     }
+}
+
+/// So many CPUs, of those that this process began with, for what this thread starts from now on: threads, and other programs.
+pub(crate) fn pin(cpus: Range<usize>) -> Result<()> {
+    let mut set = CpuSet::new();
+    cpus.for_each(|cpu| set.set(cpu));
+    sched_setaffinity(None, &set).context("choosing CPUs")
 }
 
 /// User and system time of all threads so far.

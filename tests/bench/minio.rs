@@ -1,10 +1,12 @@
 //! The same bytes to the same real MinIO, at the same concurrency: by a plain S3 client that has them in memory, and by a
-//! delivery stream that has them as records in its log. In turns, on one machine: what one of them takes of the CPUs, the
-//! server does not get.
+//! delivery stream that has them as records in its log. In turns. The server has half of the CPUs and whoever writes to it the
+//! other half, as if they were two machines: on the same CPUs the server gets what the other leaves, and the figure tells
+//! who needs less of them.
 //!
 //! `HYDRANT_BENCH_RECORDS` (2,000,000) may be set.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -47,7 +49,11 @@ pub(crate) fn run() -> Result<()> {
     let object: Bytes = lines.clone().chain(lines).take(OBJECT_BYTES).collect::<Vec<u8>>().into();
     // Each is a line in its object.
     let bytes = stored.bytes + usize::try_from(stored.records)?;
+    let cpus = thread::available_parallelism()?.get();
+    let half = cpus.div_ceil(2);
+    meter::pin(cpus - half..cpus)?;
     let server = Server::start("minio", &minio)?;
+    meter::pin(0..half)?;
     let (mut plain, mut delivered) = (Costs::default(), Costs::default());
     for round in 0..ROUNDS {
         let (cpu, server_cpu) = (meter::process_cpu(), server.cpu()?);
@@ -57,7 +63,7 @@ pub(crate) fn run() -> Result<()> {
         let cost = stored.deliver(&format!("round-{round}"), &yaml(&server))?;
         delivered.note(bytes, cost.took, (cost.cpu, server.cpu()?.saturating_sub(server_cpu)));
     }
-    print(&plain, &delivered, bytes);
+    print(&plain, &delivered, (bytes, half));
     Ok(())
 }
 
@@ -81,8 +87,9 @@ impl Costs {
     }
 }
 
-fn print(plain: &Costs, delivered: &Costs, bytes: usize) {
-    meter::heading(&format!("{} MB to MinIO in objects of 64 MiB, {AT_ONCE} at once", bytes / 1_000_000));
+fn print(plain: &Costs, delivered: &Costs, (bytes, cpus): (usize, usize)) {
+    let megabytes = bytes / 1_000_000;
+    meter::heading(&format!("{megabytes} MB to MinIO in objects of 64 MiB, {AT_ONCE} at once, {cpus} CPUs each"));
     for (who, costs) in [("plain client", plain), ("delivery stream", delivered)] {
         let median = |values: &[f64]| meter::median(values.iter().copied());
         meter::row(&format!("{who}: MB/s"), &format!("{:.0}", median(&costs.bytes_per_second) / 1e6), "");

@@ -18,16 +18,16 @@ pub(crate) struct Stored {
     pub(crate) records: u64,
     /// Of the records alone.
     pub(crate) bytes: usize,
-    /// How long a daemon needs to be ready that delivers nothing.
-    start: Duration,
+    /// What a daemon needs to be ready that delivers nothing.
+    start: Cost,
 }
 
 /// What the delivery of all of them took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
-    /// Until the last receipt; without the time in which a daemon starts.
+    /// Until the last receipt, without the time in which a daemon starts.
     pub(crate) took: Duration,
-    /// Of the daemon, its start included.
+    /// Of the daemon, without its start.
     pub(crate) cpu: Duration,
 }
 
@@ -43,7 +43,7 @@ impl Stored {
         daemon.stop()?;
         let began = Instant::now();
         let daemon = Daemon::start(&binary, &directory, &nothing)?;
-        let start = began.elapsed();
+        let start = Cost { took: began.elapsed(), cpu: daemon.cpu()? };
         daemon.stop()?;
         let sent = || (0..count).map(|number| &batches[number % batches.len()]);
         let records = sent().map(|batch| batch.len() as u64).sum();
@@ -59,8 +59,8 @@ impl Stored {
         let began = Instant::now();
         let mut daemon = Daemon::start(&self.binary, &self.directory, &yaml)?;
         daemon.wait_drained(name, self.records)?;
-        let took = began.elapsed().saturating_sub(self.start);
-        let cost = Cost { took, cpu: daemon.cpu()? };
+        let took = began.elapsed().saturating_sub(self.start.took);
+        let cost = Cost { took, cpu: daemon.cpu()?.saturating_sub(self.start.cpu) };
         daemon.stop()?;
         Ok(cost)
     }

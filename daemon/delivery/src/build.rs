@@ -8,6 +8,7 @@ use std::io::{self, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
 use hydrant_config::{DeliveryStreamSpec, Format, Naming, Partition};
 use hydrant_formats::{Encoded, Encoder, Rejected, RequestEncoder, RequestIdentity, RequestRecord, RequestRecords};
 use hydrant_record::{LogId, Timestamp, Unit};
@@ -54,6 +55,8 @@ pub(crate) struct EncodedAt<T> {
     pub(crate) offset: u64,
     pub(crate) length: u64,
     pub(crate) sha256: [u8; 32],
+    /// CRC-64/NVME.
+    pub(crate) crc64: u64,
     pub(crate) encoded: T,
 }
 
@@ -84,7 +87,7 @@ impl Text {
     fn take(&mut self, data: &[u8]) {
         let body = data.strip_suffix(b"\n");
         self.ended &= body.is_some();
-        self.single &= !body.unwrap_or(data).contains(&b'\n');
+        self.single &= memchr::memchr(b'\n', body.unwrap_or(data)).is_none();
     }
 }
 
@@ -162,6 +165,7 @@ impl Build {
             offset: encoded.offset,
             length: encoded.length,
             sha256: hex::encode(encoded.sha256),
+            crc64: Some(encoded.crc64),
             content_encoding: encoder.content_encoding().map(str::to_owned),
             records: encoded.encoded.records,
             first: meta.first,
@@ -235,6 +239,7 @@ impl Build {
             offset: at.offset,
             length: at.length,
             sha256: hex::encode(at.sha256),
+            crc64: Some(at.crc64),
             content_encoding: encoder.content_encoding().map(str::to_owned),
             records,
             first: first.lsn.get(),
@@ -252,11 +257,12 @@ impl Build {
         encode: impl FnOnce(&mut Hashing<'_>) -> Result<T, StageError>,
     ) -> Result<EncodedAt<T>, StageError> {
         let offset = self.out.position();
-        let mut out = Hashing { out: &mut self.out, written, digest: Context::new(&SHA256) };
+        let (digest, crc) = (Context::new(&SHA256), Digest::new(CrcAlgorithm::Crc64Nvme));
+        let mut out = Hashing { out: &mut self.out, written, digest, crc };
         let encoded = encode(&mut out)?;
-        let mut sha256 = [0; 32];
+        let (mut sha256, crc64) = ([0; 32], out.crc.finalize());
         sha256.copy_from_slice(out.digest.finish().as_ref());
-        Ok(EncodedAt { offset, length: self.out.position() - offset, sha256, encoded })
+        Ok(EncodedAt { offset, length: self.out.position() - offset, sha256, crc64, encoded })
     }
 }
 
@@ -293,12 +299,14 @@ struct Hashing<'a> {
     /// So far.
     written: &'a Cell<u64>,
     digest: Context,
+    crc: Digest,
 }
 
 impl Write for Hashing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
         self.digest.update(&bytes[..written]);
+        self.crc.update(&bytes[..written]);
         self.written.set(self.written.get() + written as u64);
         Ok(written)
     }

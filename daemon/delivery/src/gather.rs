@@ -98,6 +98,8 @@ pub(crate) struct Gatherer {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     spool_path: PathBuf,
+    /// Chunks begun so far. Each has a spool of its own, for the one before may still be read.
+    begun: u64,
     tail: Tail,
     transform: Option<Box<dyn Transform>>,
     splitter: Splitter,
@@ -130,6 +132,7 @@ impl Gatherer {
             disk,
             clock,
             spool_path,
+            begun: 0,
             tail,
             transform,
             splitter,
@@ -238,8 +241,9 @@ impl Gatherer {
         at_most || one_object && (chunk.bytes >= buffering.size || object)
     }
 
-    fn begin(&self, from: Lsn) -> Result<Gathered, GatherError> {
-        let spool = Spool::create(Arc::clone(&self.disk), &self.spool_path)?;
+    fn begin(&mut self, from: Lsn) -> Result<Gathered, GatherError> {
+        self.begun += 1;
+        let spool = Spool::create(Arc::clone(&self.disk), &self.spool_path.with_extension(self.begun.to_string()))?;
         let now = self.clock.now();
         let (counts, gaps) = (Counts::default(), Vec::new());
         let (bytes, source_bytes, epochs) = (0, 0, Vec::new());

@@ -34,6 +34,7 @@ mod send;
 mod split;
 mod spool;
 mod stage;
+mod staging;
 mod units;
 
 pub use accounting::{Accounting, Counts};

@@ -57,6 +57,9 @@ pub(crate) struct StagedObject {
     pub(crate) offset: u64,
     pub(crate) length: u64,
     pub(crate) sha256: String,
+    /// CRC-64/NVME, by which the bytes are looked at once more when they leave. Manifests of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) crc64: Option<u64>,
     pub(crate) content_encoding: Option<String>,
     pub(crate) records: u64,
     /// The first and last record in it; others between them may be in other objects.

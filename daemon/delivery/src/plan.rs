@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cpu::CpuPool;
-use crate::gather::{Gathered, Gatherer, Step};
+use crate::gather::{Gatherer, Step};
 use crate::journal::{Journal, JournalError, State};
 use crate::send::Staged;
 use crate::stage::{StageError, Stager};
+use crate::staging::{Ended, Staging};
 
 const STALL_MIN: Duration = Duration::from_millis(500);
 const STALL_MAX: Duration = Duration::from_secs(30);
@@ -58,6 +59,7 @@ struct Course {
 
 enum Wake {
     Records,
+    Staged,
     Cut,
     Stop,
 }
@@ -66,86 +68,90 @@ enum Wake {
 struct Stall {
     reason: String,
     disk_full: bool,
-    /// Bytes of the chunk that was thrown away, if it was cut already.
-    bytes: Option<u64>,
+    /// Of the chunk that was thrown away.
+    bytes: u64,
 }
 
 impl Stall {
-    fn of(error: &(dyn Error + 'static), bytes: Option<u64>) -> Stall {
+    fn of(error: &(dyn Error + 'static), bytes: u64) -> Stall {
         Stall { reason: chain(error), disk_full: is_disk_full(error), bytes }
     }
 }
 
 impl Planner {
-    /// Runs until the drain has taken everything, or the daemon stops.
+    /// Runs until the drain has taken everything, or the daemon stops. What is being staged then is staged before it returns.
     pub(crate) async fn run(
         self,
         gatherer: Gatherer,
         stager: Stager,
         (out, slots): Outbox,
     ) -> Result<(), JournalError> {
+        let mut staging = Staging::new(stager, self.cpu.clone(), out);
+        self.cut_all(gatherer, &mut staging, &slots).await?;
+        staging.rest().await;
+        match staging.ended() {
+            Some(Ended::Failed { error: StageError::Journal(error), .. }) => Err(error),
+            // What could not be staged is in the log.
+            _ => Ok(()),
+        }
+    }
+
+    async fn cut_all(
+        &self,
+        gatherer: Gatherer,
+        staging: &mut Staging,
+        slots: &Arc<Semaphore>,
+    ) -> Result<(), JournalError> {
         let more = Arc::new(Notify::new());
-        let (mut gatherer, mut stager) = (watched(gatherer, &more), stager);
+        let mut gatherer = watched(gatherer, &more);
         let (mut delay, mut course) = (STALL_MIN, None);
         loop {
             // Asked before the step, which may have found the end of the log before the last record was put.
             let draining = self.drain.is_cancelled();
             let step;
-            (gatherer, step) = self.cpu.run(gatherer, Gatherer::step).await;
+            (gatherer, step) = staging.beside(self.cpu.run(gatherer, Gatherer::step)).await;
             course = gatherer.gathering_since().map(|since| course.unwrap_or_else(|| self.course(since)));
-            let cut = match step {
-                Err(error) => {
-                    gatherer = match self.stall(gatherer, Stall::of(&error, None), &mut delay).await {
-                        Some(gatherer) => watched(gatherer, &more),
-                        None => return Ok(()),
-                    };
-                    continue;
-                }
+            let cut = match &step {
+                Err(_) => false,
                 Ok(Step::Full) => true,
                 Ok(Step::Gathered) => {
                     let behind = self.stream.buffering.interval.max(BEHIND_MIN);
                     course.is_some_and(|course| course.began.elapsed() > behind)
                 }
-                Ok(Step::CaughtUp) if draining && course.is_none() => return Ok(()),
-                Ok(Step::CaughtUp) => match self.wait(course.map(|course| course.until), &more).await {
-                    Wake::Records => false,
+                Ok(Step::CaughtUp) if draining && course.is_none() && !staging.is_busy() => return Ok(()),
+                Ok(Step::CaughtUp) => match self.wait(course.map(|course| course.until), &more, staging).await {
+                    Wake::Records | Wake::Staged => false,
                     Wake::Cut => true,
                     Wake::Stop => return Ok(()),
                 },
             };
-            let Some(gathered) = cut.then(|| gatherer.cut()).flatten() else { continue };
-            course = None;
-            let Some(slot) = self.slot(&slots).await else { return Ok(()) };
-            let bytes = gathered.bytes;
-            let staged;
-            (stager, staged) = self.stage(stager, gathered).await;
-            match staged {
-                Ok(chunk) => {
+            if cut || step.is_err() {
+                staging.rest().await;
+            }
+            let stall = match (staging.ended(), step) {
+                (Some(Ended::Failed { error: StageError::Journal(error), .. }), _) => return Err(error),
+                (Some(Ended::Failed { error, bytes }), _) => Some(Stall::of(&error, bytes)),
+                (_, Err(error)) => Some(Stall::of(&error, gatherer.bytes())),
+                (Some(Ended::Staged), Ok(_)) => {
                     delay = STALL_MIN;
                     self.stalled.recovered();
                     gatherer.grow();
-                    if out.send((chunk, slot)).await.is_err() {
-                        return Ok(());
-                    }
+                    None
                 }
-                Err(StageError::Journal(error)) => return Err(error),
-                Err(error) => {
-                    drop(slot);
-                    gatherer = match self.stall(gatherer, Stall::of(&error, Some(bytes)), &mut delay).await {
-                        Some(gatherer) => watched(gatherer, &more),
-                        None => return Ok(()),
-                    };
-                }
+                (None, Ok(_)) => None,
+            };
+            if let Some(stall) = stall {
+                course = None;
+                gatherer = match self.stall(gatherer, stall, &mut delay).await {
+                    Some(gatherer) => watched(gatherer, &more),
+                    None => return Ok(()),
+                };
+            } else if cut && let Some(gathered) = gatherer.cut() {
+                course = None;
+                let Some(slot) = self.slot(slots).await else { return Ok(()) };
+                staging.begin(gathered, slot);
             }
         }
-    }
-
-    async fn stage(
-        &self,
-        stager: Stager,
-        gathered: Gathered,
-    ) -> (Stager, Result<crate::journal::StagedChunk, StageError>) {
-        self.cpu.run(stager, move |stager| stager.stage(gathered)).await
     }
 
     /// Of a chunk that is seen for the first time. Only here the wall clock is asked, for what arrived long ago: were it asked
@@ -155,10 +161,12 @@ impl Planner {
         Course { began, until: began + interval.saturating_sub(self.clock.now().since(since)) }
     }
 
-    async fn wait(&self, until: Option<Instant>, more: &Notify) -> Wake {
+    /// Until there is something to do: more records, or the end of the interval, or of what is being staged.
+    async fn wait(&self, until: Option<Instant>, more: &Notify, staging: &mut Staging) -> Wake {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Wake::Stop,
+            () = staging.rest(), if staging.is_busy() => Wake::Staged,
             () = self.drain.cancelled() => Wake::Cut,
             () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Wake::Cut,
             () = more.notified() => Wake::Records,
@@ -181,8 +189,7 @@ impl Planner {
             return None;
         }
         let mut gatherer = gatherer;
-        let bytes = stall.bytes.unwrap_or(gatherer.bytes());
-        let smaller = stall.disk_full.then(|| (bytes / 2).max(CHUNK_BYTES_MIN));
+        let smaller = stall.disk_full.then(|| (stall.bytes / 2).max(CHUNK_BYTES_MIN));
         let tail = self.log.tail(self.journal.with(State::staged_through));
         gatherer.restart(tail, smaller);
         Some(gatherer)

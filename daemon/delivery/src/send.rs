@@ -36,6 +36,9 @@ const STALL: Duration = Duration::from_secs(5);
 /// A staged chunk on its way, with the slot it holds until it is done.
 pub(crate) type Staged = (StagedChunk, OwnedSemaphorePermit);
 
+/// A chunk of which everything has a receipt or a verdict, but that is not settled.
+type EndedChunk = (StagedChunk, Sent, OwnedSemaphorePermit);
+
 /// Why sending ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -153,7 +156,19 @@ impl Sent {
 
 impl Sender {
     /// Runs until the channel is closed and all is settled, or the daemon stops.
-    pub(crate) async fn run(self, mut chunks: mpsc::Receiver<Staged>) -> Result<(), SendError> {
+    pub(crate) async fn run(self, chunks: mpsc::Receiver<Staged>) -> Result<(), SendError> {
+        // Each chunk holds a slot, so there is always room.
+        let (to_settle, ended) = mpsc::channel(chunks.max_capacity());
+        let settling = self.settle_all(ended);
+        tokio::try_join!(self.send_chunks(chunks, to_settle), settling).map(|_| ())
+    }
+
+    /// Several at a time; they end in order.
+    async fn send_chunks(
+        &self,
+        mut chunks: mpsc::Receiver<Staged>,
+        to_settle: mpsc::Sender<EndedChunk>,
+    ) -> Result<(), SendError> {
         let mut under_way = FuturesOrdered::new();
         let mut open = true;
         while open || !under_way.is_empty() {
@@ -164,10 +179,8 @@ impl Sender {
                     None => open = false,
                 },
                 Some(sent) = under_way.next() => match sent? {
-                    Some((chunk, sent, slot)) => {
-                        self.settle(&chunk, sent).await?;
-                        drop(slot);
-                    }
+                    // Nobody listens if settling has failed, which is told by itself.
+                    Some(ended) => drop(to_settle.send(ended).await),
                     None => return Ok(()),
                 },
             }
@@ -175,12 +188,17 @@ impl Sender {
         Ok(())
     }
 
+    /// One after another, while others are still under way.
+    async fn settle_all(&self, mut ended: mpsc::Receiver<EndedChunk>) -> Result<(), SendError> {
+        while let Some((chunk, sent, slot)) = ended.recv().await {
+            self.settle(&chunk, sent).await?;
+            drop(slot);
+        }
+        Ok(())
+    }
+
     /// `None` if the daemon stopped before everything had a receipt or a verdict.
-    async fn send(
-        &self,
-        chunk: StagedChunk,
-        slot: OwnedSemaphorePermit,
-    ) -> Result<Option<(StagedChunk, Sent, OwnedSemaphorePermit)>, SendError> {
+    async fn send(&self, chunk: StagedChunk, slot: OwnedSemaphorePermit) -> Result<Option<EndedChunk>, SendError> {
         let Some(at) = chunk.manifest.clone() else {
             let sent = Sent { records: Records(None), ..Sent::default() };
             return Ok(Some((chunk, sent, slot)));
@@ -417,7 +435,7 @@ pub(crate) fn delivery(
     };
     Ok(Delivery {
         key: object.key.clone(),
-        body: Body { file, offset: object.offset, length: object.length, sha256 },
+        body: Body { file, offset: object.offset, length: object.length, sha256, crc64: object.crc64 },
         content_type: if items.is_some() { request_type } else { "application/octet-stream" },
         content_encoding: object.content_encoding.clone(),
         metadata: vec![

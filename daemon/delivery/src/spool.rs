@@ -36,6 +36,8 @@ pub(crate) struct Spool {
     held: usize,
     groups: Vec<GroupState>,
     index: HashMap<Group, usize>,
+    /// Of the last record: most come in runs.
+    latest: usize,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,16 @@ impl Spool {
             disk.remove(path)?;
         }
         let file = disk.create(path)?;
-        Ok(Spool { disk, path: path.to_owned(), file, length: 0, held: 0, groups: Vec::new(), index: HashMap::new() })
+        Ok(Spool {
+            disk,
+            path: path.to_owned(),
+            file,
+            length: 0,
+            held: 0,
+            groups: Vec::new(),
+            index: HashMap::new(),
+            latest: 0,
+        })
     }
 
     pub(crate) fn push(&mut self, group: Group, unit: Unit, arrived_at: Timestamp, data: &[u8]) -> io::Result<()> {
@@ -70,23 +81,39 @@ impl Spool {
         state.held.extend_from_slice(&length.to_le_bytes());
         state.held.extend_from_slice(data);
         self.held += HEADER_BYTES + data.len();
-        if self.held >= BLOCK_BYTES { self.flush() } else { Ok(()) }
+        if self.held >= BLOCK_BYTES { self.write_out() } else { Ok(()) }
     }
 
     /// Moves what is held in memory to the file.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        if self.held == 0 {
-            return Ok(());
+        if self.held > 0 {
+            self.write_out()?;
         }
-        let mut block = Vec::with_capacity(self.held);
-        for state in self.groups.iter_mut().filter(|state| !state.held.is_empty()) {
-            let offset = self.length + block.len() as u64;
-            state.extents.push(Extent { offset, length: state.held.len() });
-            block.append(&mut state.held);
-            state.held = Vec::new();
+        if let Some(latest) = self.groups.get_mut(self.latest) {
+            latest.held = Vec::new();
         }
-        self.file.write_at(&block, self.length)?;
-        self.length += block.len() as u64;
+        Ok(())
+    }
+
+    /// A group that is alone keeps its buffer.
+    fn write_out(&mut self) -> io::Result<()> {
+        let length = self.held as u64;
+        let latest = &mut self.groups[self.latest];
+        if latest.held.len() == self.held {
+            latest.extents.push(Extent { offset: self.length, length: self.held });
+            self.file.write_at(&latest.held, self.length)?;
+            latest.held.clear();
+        } else {
+            let mut block = Vec::with_capacity(self.held);
+            for state in self.groups.iter_mut().filter(|state| !state.held.is_empty()) {
+                let offset = self.length + block.len() as u64;
+                state.extents.push(Extent { offset, length: state.held.len() });
+                block.append(&mut state.held);
+                state.held = Vec::new();
+            }
+            self.file.write_at(&block, self.length)?;
+        }
+        self.length += length;
         self.held = 0;
         Ok(())
     }
@@ -103,11 +130,15 @@ impl Spool {
     }
 
     fn group(&mut self, group: Group) -> &mut GroupState {
+        if self.groups.get(self.latest).is_some_and(|latest| latest.group == group) {
+            return &mut self.groups[self.latest];
+        }
         let at = *self.index.entry(group).or_insert_with_key(|group| {
             let group = group.clone();
             self.groups.push(GroupState { group, extents: Vec::new(), held: Vec::new() });
             self.groups.len() - 1
         });
+        self.latest = at;
         &mut self.groups[at]
     }
 }

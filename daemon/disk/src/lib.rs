@@ -72,8 +72,9 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Real blocks that read as zero, so that a later sync of them changes no metadata. Not synced.
     fn fill_zero(&self, offset: u64, len: u64) -> io::Result<()>;
-    /// Starts and awaits the write-out of a range, to keep a later sync short. Promises no durability,
-    /// but a failure of it is a failed sync.
+    /// Starts the write-out of a range, to keep a later sync short, and awaits the one that was started before on this value: so
+    /// what is dirty stays little, and the caller works on meanwhile. Promises no durability, but a failure of it, told by the
+    /// next call of this or of `sync_data`, is a failed sync.
     fn push_out(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Tells the kernel that a range will not be read again soon.
     fn forget(&self, offset: u64, len: u64) -> io::Result<()>;

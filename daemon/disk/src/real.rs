@@ -7,7 +7,8 @@ use std::io;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use rustix::fs::{Advice, CWD, FlockOperation, RenameFlags};
 
@@ -99,12 +100,22 @@ impl Disk for RealDisk {
 }
 
 fn opened(options: &OpenOptions, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-    Ok(Arc::new(RealFile { file: options.open(path)? }))
+    Ok(Arc::new(RealFile { file: Arc::new(options.open(path)?), pushing: Mutex::default() }))
 }
 
 #[derive(Debug)]
 struct RealFile {
-    file: File,
+    file: Arc<File>,
+    /// What was begun to be pushed out last.
+    pushing: Mutex<Option<JoinHandle<io::Result<()>>>>,
+}
+
+impl RealFile {
+    /// Waits for it. Whoever is told of a failure is the only one: the kernel tells it once.
+    fn pushed(&self) -> io::Result<()> {
+        let pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        pushing.map_or(Ok(()), |pushing| pushing.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked"))))
+    }
 }
 
 impl DiskFile for RealFile {
@@ -122,6 +133,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.pushed()?;
         Ok(rustix::fs::fdatasync(&self.file)?)
     }
 
@@ -145,10 +157,18 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
-    /// An `fdatasync`: the narrower `sync_file_range` cannot be called without unsafe code. It keeps the promise
-    /// (the range is written out when this returns, and a failure is a failed sync) and flushes the device besides.
+    /// An `fdatasync` on a thread of its own: the narrower `sync_file_range` cannot be called without unsafe code, and would
+    /// not flush the device, nor tell of a failure in time.
     fn push_out(&self, _offset: u64, _len: u64) -> io::Result<()> {
-        self.sync_data()
+        self.pushed()?;
+        let file = Arc::clone(&self.file);
+        let sync = move || Ok(rustix::fs::fdatasync(&file)?);
+        match thread::Builder::new().name("push-out".to_owned()).spawn(sync) {
+            Ok(pushing) => *self.pushing.lock().unwrap_or_else(PoisonError::into_inner) = Some(pushing),
+            // No thread is to be had.
+            Err(_) => self.sync_data()?,
+        }
+        Ok(())
     }
 
     fn forget(&self, offset: u64, len: u64) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! A file written front to back beside a log that must stay quick.
 //!
-//! Invariant: at most [`PUSH`] bytes are dirty in the page cache, so a sync elsewhere never waits behind more than that.
+//! Invariant: at most twice [`PUSH`] bytes are dirty in the page cache, so a sync elsewhere never waits behind more than that.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ pub struct StreamWriter {
     buffer: Vec<u8>,
     /// Where the first byte of the buffer goes.
     written: u64,
-    /// Everything before was pushed out.
+    /// Everything before is pushed out, or on its way.
     pushed: u64,
 }
 

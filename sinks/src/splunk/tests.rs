@@ -142,7 +142,7 @@ async fn an_acknowledgement_is_waited_for_and_no_longer_than_its_time() {
 async fn bytes_that_are_not_what_was_staged_never_make_a_whole_request() {
     let server = Loopback::start(|_, _| Reply::json(200, TAKEN)).await;
     let mut damaged = request(b"events");
-    damaged.body.sha256[0] ^= 1;
+    damaged.body.crc64 = Some(7);
     let error = sink(&server, SplunkEndpoint::Raw).deliver(&damaged).await.unwrap_err();
     assert_eq!((error.kind, server.requests().len()), (SinkErrorKind::Staged, 0));
 }

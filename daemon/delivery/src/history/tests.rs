@@ -31,6 +31,7 @@ fn object(key: String) -> SentObject {
         offset: 0,
         length: 1,
         sha256: "00".repeat(32),
+        crc64: None,
         content_encoding: None,
         records: 1,
         first: 1,

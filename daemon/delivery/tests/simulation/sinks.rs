@@ -98,6 +98,8 @@ fn read(delivery: &Delivery) -> Result<Vec<u8>, SinkError> {
         .map_err(|io| error(SinkErrorKind::Staged, "Staged.Unreadable", &io.to_string()))?;
     let found = digest::digest(&digest::SHA256, &bytes);
     assert_eq!(found.as_ref(), body.sha256, "{}: what is staged is not what was staged", delivery.key);
+    let crc64 = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &bytes);
+    assert_eq!(Some(crc64), body.crc64, "{}: the checksum is of other bytes", delivery.key);
     Ok(bytes)
 }
 
