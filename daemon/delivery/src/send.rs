@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cpu::CpuPool;
 use crate::history::{History, SentObject};
 use crate::inline::Inline;
-use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk};
+use crate::journal::{Journal, JournalError, ManifestAt, StagedChunk, State};
 use crate::manifest::{Holds, Manifest, ManifestError, Route, StagedObject};
 use crate::pipeline::Delivered;
 use crate::plan::Stalled;
@@ -53,7 +53,7 @@ pub enum SendError {
          put the old destination back until it is delivered"
     )]
     OtherDestination { chunk: u64, staged: String, configured: String },
-    #[error("cannot remove a staged file that is done")]
+    #[error("cannot let go of what is delivered")]
     Io(#[from] std::io::Error),
 }
 
@@ -157,6 +157,7 @@ impl Sent {
 impl Sender {
     /// Runs until the channel is closed and all is settled, or the daemon stops.
     pub(crate) async fn run(self, chunks: mpsc::Receiver<Staged>) -> Result<(), SendError> {
+        self.trim(self.journal.with(State::cursor)).await?;
         // Each chunk holds a slot, so there is always room.
         let (to_settle, ended) = mpsc::channel(chunks.max_capacity());
         let settling = self.settle_all(ended);
@@ -378,16 +379,18 @@ impl Sender {
         };
         self.cpu.block(done).await?;
         self.note(chunk, &sent);
-        let (disk, log) = (Arc::clone(&self.disk), self.log.clone());
-        let files = chunk.files(&self.staged_dir);
-        let unneeded = Lsn::new(chunk.to).filter(|_| !self.retained);
-        let remove = move || -> std::io::Result<()> {
-            for path in files {
-                disk.remove(&path)?;
-            }
-            unneeded.map_or(Ok(()), |unneeded| log.trim(unneeded))
-        };
-        Ok(self.cpu.block(remove).await?)
+        let (disk, files) = (Arc::clone(&self.disk), chunk.files(&self.staged_dir));
+        self.cpu.block(move || files.iter().try_for_each(|path| disk.remove(path))).await?;
+        self.trim(Lsn::new(chunk.to)).await
+    }
+
+    /// Lets go of what is settled; at the start, of what was settled when the process before ended.
+    async fn trim(&self, settled: Option<Lsn>) -> Result<(), SendError> {
+        let log = self.log.clone();
+        match settled.filter(|_| !self.retained) {
+            Some(settled) => Ok(self.cpu.block(move || log.trim(settled)).await?),
+            None => Ok(()),
+        }
     }
 
     fn note(&self, chunk: &StagedChunk, sent: &Sent) {

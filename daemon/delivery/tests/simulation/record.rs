@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use hydrant_disk::sim::Dice;
 use hydrant_plugins::{FailureCode, Input, Outcome, PluginName, Transform, TransformError};
+use md5::{Digest as _, Md5};
 
 use crate::outside::Outside;
 
+const AGGREGATED: &[u8] = b"\xf3\x89\x9a\xc2";
 const WORDS: [&str; 10] = ["keep", "keep", "keep", "keep", "keep", "keep", "drop", "fail", "bad", "busy"];
 
 /// `{"n":7,"do":"keep","p":"a","x":"…"}`: its number, what becomes of it, its partition if it has one, and some length.
@@ -20,8 +22,49 @@ pub(crate) fn body(number: u64, dice: &mut Dice) -> Bytes {
     format!(r#"{{"n":{number},"do":"{word}",{partition}"x":"{}"}}"#, ".".repeat(length)).into()
 }
 
-/// The bodies that a record of several has, one behind the other; of any other record it is the only one.
+/// One record that holds these: as the Kinesis Producer Library makes it, or one behind the other.
+pub(crate) fn holding(bodies: &[Bytes], aggregated: bool) -> Bytes {
+    if !aggregated {
+        return bodies.concat().into();
+    }
+    let mut message = Vec::new();
+    for (at, body) in bodies.iter().enumerate() {
+        field(&mut message, 1, partition_key(number_of(body)).as_bytes());
+        let mut entry = vec![0x08];
+        varint(&mut entry, at);
+        field(&mut entry, 3, body);
+        field(&mut message, 3, &entry);
+    }
+    let digest = Md5::digest(&message);
+    [AGGREGATED, &message, &digest].concat().into()
+}
+
+/// What each user record is put with.
+pub(crate) fn partition_key(number: u64) -> String {
+    format!("key-{number}")
+}
+
+fn field(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    message.push(number << 3 | 2);
+    varint(message, bytes.len());
+    message.extend_from_slice(bytes);
+}
+
+fn varint(message: &mut Vec<u8>, number: usize) {
+    let mut rest = number;
+    while rest > 0x7f {
+        message.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    message.push(u8::try_from(rest).unwrap());
+}
+
+/// The bodies that a record of several has; of any other record it is the only one.
 pub(crate) fn units(record: &[u8]) -> Vec<Bytes> {
+    if record.starts_with(AGGREGATED) {
+        let users = hydrant_record::user_records(record).expect("it was put together so");
+        return users.into_iter().map(|user| Bytes::copy_from_slice(user.data)).collect();
+    }
     let text = std::str::from_utf8(record).unwrap();
     let rest = text.strip_prefix('{').unwrap_or_else(|| panic!("invented: {text}"));
     let (whole, last) = rest.rsplit_once("}{").map_or((None, rest), |(whole, last)| (Some(whole), last));
@@ -65,6 +108,8 @@ impl Transform for Plugin {
         }
         let outcomes = records.iter().map(|input| {
             let number = number_of(&input.data);
+            let key = input.source.as_ref().and_then(|source| source.partition_key.clone());
+            assert!(key.is_none_or(|key| key == partition_key(number)), "the plugin is told of another record");
             let another_day = number % 7 == self.version % 7;
             if says(&input.data, "drop") || another_day {
                 outside.truth.said_drop(number);

@@ -52,6 +52,8 @@ fn assert_everything_happened(seen: &[Seen]) {
         ("dropped", sum(&|seen| seen.accounting.dropped)),
         ("expired", sum(&|seen| seen.accounting.expired)),
         ("discarded", sum(&|seen| seen.accounting.discarded)),
+        ("records of aggregates", sum(&|seen| seen.aggregated)),
+        ("times of resharding", sum(&|seen| seen.resharded)),
         ("staged in files", sum(&|seen| seen.staged_files)),
         ("processes that ended by themselves", sum(&|seen| seen.broken)),
     ];

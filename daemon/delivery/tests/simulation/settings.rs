@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) backs_up_all: bool,
     /// Records of several are taken apart.
     pub(crate) splits: bool,
+    /// It reads what the Kinesis Producer Library has put together, and that is taken apart.
+    pub(crate) aggregates: bool,
     pub(crate) retained: bool,
     pub(crate) expires: bool,
     pub(crate) shards: u32,
@@ -47,9 +49,11 @@ impl Settings {
         let retained = dice.chance(1, 3);
         let destination = [Destination::Objects, Destination::Objects, Destination::Http, Destination::Search];
         let destination = destination[pick(dice, 4)];
+        let splits = destination == Destination::Objects && dice.chance(1, 3);
         let mut settings = Settings {
             destination,
-            splits: destination == Destination::Objects && dice.chance(1, 3),
+            splits,
+            aggregates: !splits && !retained && dice.chance(1, 2),
             backs_up_all: dice.chance(1, 4),
             retained,
             expires: retained && dice.chance(2, 3),
@@ -93,6 +97,9 @@ impl Settings {
         );
         if self.retained {
             text += &format!("    log: {{ retention: 60 s, expire_undelivered: {} }}\n", self.expires);
+        }
+        if self.aggregates {
+            text += "    from_stream: { name: clicks }\n";
         }
         if self.splits {
             text += "    processing: { deaggregate: { json: {} } }\n";

@@ -11,7 +11,7 @@ use hydrant_disk::faulty::Fault;
 use hydrant_disk::sim::{Dice, SyncFault};
 use hydrant_disk::{Disk, FaultyDisk, SimDisk};
 use hydrant_record::{HashKey, Lsn, NewRecord, Placement, StreamId, Timestamp};
-use hydrant_shardlog::{AppendError, Clock, Committers, LogOptions, ShardLog};
+use hydrant_shardlog::{AppendError, Clock, Committers, LogOptions, Reshard, ShardLog};
 
 use crate::clock::{SimClock, pass, runtime};
 use crate::outside::{Outside, Place};
@@ -35,6 +35,7 @@ pub(crate) struct World {
     accounting: Accounting,
     staged_files: u64,
     broken: u64,
+    resharded: u64,
 }
 
 /// A process, from its start to whatever ends it.
@@ -57,6 +58,9 @@ pub(crate) struct Seen {
     pub(crate) staged_files: u64,
     /// Lives that the process ended by itself.
     pub(crate) broken: u64,
+    pub(crate) resharded: u64,
+    /// Records of the Kinesis Producer Library, but for the first one of each that is stored.
+    pub(crate) aggregated: u64,
 }
 
 /// Why a life is over.
@@ -82,7 +86,8 @@ impl World {
         outside.told = told;
         let lives = 1 + dice.below(7);
         let (outside, accounting) = (Arc::new(Mutex::new(outside)), Accounting::default());
-        let mut world = World { dice, sim, clock, outside, settings, accounting, staged_files: 0, broken: 0 };
+        let (staged_files, broken, resharded) = (0, 0, 0);
+        let mut world = World { dice, sim, clock, outside, settings, accounting, staged_files, broken, resharded };
         for _ in 0..lives {
             world.live(async |world| world.life().await);
         }
@@ -95,6 +100,8 @@ impl World {
             accounting: world.accounting,
             staged_files: world.staged_files,
             broken: world.broken,
+            resharded: world.resharded,
+            aggregated: if world.settings.aggregates { world.accounting.split_off } else { 0 },
         }
     }
 
@@ -292,6 +299,7 @@ impl World {
             83..87 => return Some(End::Power),
             87..91 => return self.reload(life).await,
             91..94 => return Some(self.stop(life).await),
+            94..97 => self.reshard(life),
             _ => {}
         }
         None
@@ -319,19 +327,21 @@ impl World {
             let count = if self.dice.chance(1, 12) { 60 } else { 1 + self.dice.below(6) };
             let (mut numbers, mut records) = (Vec::new(), Vec::new());
             for _ in 0..count {
-                let units = if self.settings.splits && self.dice.chance(1, 3) { self.dice.below(4) } else { 0 };
-                let (mut data, mut several) = (Vec::new(), Vec::new());
-                for _ in 0..=units {
+                let Settings { splits, aggregates, .. } = self.settings;
+                let held = (splits || aggregates) && self.dice.chance(1, 3);
+                let (mut bodies, mut several) = (Vec::new(), Vec::new());
+                for _ in 0..=if held { self.dice.below(4) } else { 0 } {
                     let mut outside = locked(&self.outside);
                     let number = outside.truth.next();
-                    let body = record::body(number, &mut self.dice);
-                    data.extend_from_slice(&body);
-                    outside.truth.add(body);
+                    bodies.push(record::body(number, &mut self.dice));
+                    outside.truth.add(bodies[several.len()].clone());
                     several.push(number);
                 }
                 let hash = HashKey(u128::from(self.dice.roll()) << 64);
                 let placement = if self.dice.chance(1, 2) { Placement::Hash(hash) } else { Placement::Any };
-                records.push(NewRecord { placement, partition_key: None, data: data.into() });
+                let partition_key = aggregates.then(|| record::partition_key(several[0]).into());
+                let data = record::holding(&bodies, held && aggregates);
+                records.push(NewRecord { placement, partition_key, data });
                 numbers.push(several);
             }
             let outcome = life.log.append(records);
@@ -347,6 +357,14 @@ impl World {
                 Err(other) => panic!("{other}"),
             }
         }
+    }
+
+    fn reshard(&mut self, life: &Life) {
+        let count = u32::try_from(1 + self.dice.below(4)).unwrap();
+        let outcome = life.log.reshard(Reshard::Uniform { count });
+        locked(&self.outside).note(format_args!("into {count} shards: {outcome:?}"));
+        assert!(outcome.is_ok() || life.armed, "{outcome:?}");
+        self.resharded += u64::from(outcome.is_ok());
     }
 
     fn tend(&mut self, life: &Life) {
