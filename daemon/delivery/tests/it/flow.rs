@@ -241,3 +241,31 @@ async fn a_full_disk_stalls_delivery_until_there_is_space() {
     found.sort();
     assert_eq!(found, ["one", "two"]);
 }
+
+#[tokio::test]
+async fn the_next_chunk_is_gathered_while_one_is_staged() {
+    let place =
+        Place::new("    buffering: { size: 1 MiB, interval: 0 s }\n    destination: { file: { directory: LAKE } }");
+    let log = place.log(Arc::new(RealDisk::new())).unwrap();
+    let disk = FaultyDisk::new(Arc::new(RealDisk::new()));
+    let pipeline = place.start(Arc::new(disk.clone()), &log, place.file_sink(), None).unwrap();
+    disk.hold_syncs(true);
+    let numbers = numbered(&"x".repeat(1_000), 3_000);
+    append(&log, &numbers.iter().map(String::as_str).collect::<Vec<_>>());
+    let held = disk.clone();
+    tokio::task::spawn_blocking(move || held.await_held_sync()).await.unwrap();
+    let gathered = || std::fs::read_dir(place.delivery_dir().join("spool")).unwrap().count();
+    for _ in 0..3_000 {
+        if gathered() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (spools, status) = (gathered(), pipeline.status());
+    disk.hold_syncs(false);
+    assert_eq!((spools, status.staged_chunks), (2, 0), "one is staged, and the next has a spool of its own");
+    pipeline.drain(GRACE).await.unwrap();
+    let found = place.lines_below("");
+    assert_eq!((found.len(), gathered()), (3_000, 0));
+    assert!(numbers.iter().all(|number| found.contains(number)));
+}
