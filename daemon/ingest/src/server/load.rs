@@ -1,7 +1,8 @@
 //! What one connection is doing: how many requests are under way, and whether bytes are.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What is being answered on one connection; clones share it.
@@ -12,9 +13,8 @@ pub(super) struct Load(Arc<Counts>);
 struct Counts {
     begun: AtomicUsize,
     under_way: AtomicUsize,
-    /// Whole answers that the client's windows have no room for yet, and those that they had.
-    waiting: AtomicUsize,
-    taken: AtomicUsize,
+    /// Whole answers that the client's windows have no room for yet, each with the pieces of it that they had room for.
+    waiting: Mutex<BTreeMap<usize, u64>>,
     /// Bytes came that are of no request yet.
     heard: AtomicBool,
     /// Bytes wait for the client, which takes none.
@@ -25,6 +25,7 @@ struct Counts {
 #[derive(Debug)]
 pub(super) struct UnderWay {
     counts: Arc<Counts>,
+    number: usize,
     answered: bool,
 }
 
@@ -32,25 +33,31 @@ impl UnderWay {
     /// Its answer is there, as a whole.
     pub(super) fn answer(&mut self) {
         self.answered = true;
-        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+        self.counts.waiting().insert(self.number, 0);
+    }
+
+    /// A piece of its answer was taken.
+    pub(super) fn moves(&self) {
+        if let Some(pieces) = self.counts.waiting().get_mut(&self.number) {
+            *pieces += 1;
+        }
     }
 }
 
 impl Load {
     pub(super) fn begin(&self) -> UnderWay {
-        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        let number = self.0.begun.fetch_add(1, Ordering::Relaxed);
         self.0.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay { counts: Arc::clone(&self.0), answered: false }
+        UnderWay { counts: Arc::clone(&self.0), number, answered: false }
     }
 
-    /// Completes when answers wait for the client's windows and none was taken for `timeout`, and at twice the time at the
-    /// latest.
+    /// Completes when an answer waits for the client's windows and no piece of it was taken for `timeout`, whatever is taken of
+    /// others; and at twice the time at the latest.
     pub(super) async fn stuck_for(&self, timeout: Duration) {
-        let mut before = None;
+        let mut before = BTreeMap::new();
         loop {
-            let waiting = self.0.waiting.load(Ordering::Relaxed) > 0;
-            let now = waiting.then(|| self.0.taken.load(Ordering::Relaxed));
-            if now.is_some() && now == before {
+            let now = self.0.waiting().clone();
+            if now.iter().any(|(number, pieces)| before.get(number) == Some(pieces)) {
                 return;
             }
             before = now;
@@ -95,8 +102,13 @@ impl Drop for UnderWay {
         self.counts.under_way.fetch_sub(1, Ordering::Relaxed);
         self.counts.heard.store(false, Ordering::Relaxed);
         if self.answered {
-            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.counts.taken.fetch_add(1, Ordering::Relaxed);
+            self.counts.waiting().remove(&self.number);
         }
+    }
+}
+
+impl Counts {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<usize, u64>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http::{HeaderValue, Response, StatusCode, Version, header};
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 
@@ -19,28 +18,31 @@ use crate::ApiError;
 use crate::answer::Answer;
 use crate::wire::Wire;
 
+/// What a client is given at once, as far as its windows go. HTTP/2 takes a piece whole at the first byte of room for it, and holds
+/// it then, so a client that shuts a window has no more than this held without being noticed.
+const PIECE_BYTES: usize = 64 << 10;
 const EVENTS: &str = "application/vnd.amazon.eventstream";
 
 /// What is sent behind the head.
 pub(super) struct ReplyBody {
     content: Content,
     /// The request is under way for as long as its answer is.
-    _under_way: Option<UnderWay>,
+    under_way: Option<UnderWay>,
 }
 
 enum Content {
-    Whole(Full<Bytes>),
+    Whole(Bytes),
     Events(BoxStream<'static, Bytes>),
 }
 
 impl ReplyBody {
     fn whole(bytes: Bytes) -> ReplyBody {
-        ReplyBody { content: Content::Whole(Full::new(bytes)), _under_way: None }
+        ReplyBody { content: Content::Whole(bytes), under_way: None }
     }
 
     pub(super) fn holding(mut self, under_way: UnderWay) -> ReplyBody {
         let whole = matches!(self.content, Content::Whole(_));
-        let under_way = self._under_way.insert(under_way);
+        let under_way = self.under_way.insert(under_way);
         if whole {
             under_way.answer();
         }
@@ -53,22 +55,28 @@ impl Body for ReplyBody {
     type Error = Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.get_mut().content {
-            Content::Whole(whole) => Pin::new(whole).poll_frame(cx),
-            Content::Events(events) => events.as_mut().poll_next(cx).map(|next| next.map(|item| Ok(Frame::data(item)))),
+        let ReplyBody { content, under_way } = self.get_mut();
+        let piece = match content {
+            Content::Whole(rest) if rest.is_empty() => Poll::Ready(None),
+            Content::Whole(rest) => Poll::Ready(Some(rest.split_to(rest.len().min(PIECE_BYTES)))),
+            Content::Events(events) => events.as_mut().poll_next(cx),
+        };
+        if let (Poll::Ready(Some(_)), Some(under_way)) = (&piece, under_way) {
+            under_way.moves();
         }
+        piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Whole(whole) => whole.is_end_stream(),
+            Content::Whole(rest) => rest.is_empty(),
             Content::Events(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(whole) => whole.size_hint(),
+            Content::Whole(rest) => SizeHint::with_exact(rest.len() as u64),
             Content::Events(_) => SizeHint::default(),
         }
     }
@@ -87,7 +95,7 @@ pub(super) fn answer(answer: Answer, wire: Wire, stopping: watch::Receiver<bool>
         Answer::Encoded(bytes) => with_ids(StatusCode::OK, wire.media_type(), ReplyBody::whole(bytes)),
         Answer::Events(events) => {
             let events = events.take_until(Box::pin(stopped(stopping))).boxed();
-            with_ids(StatusCode::OK, EVENTS, ReplyBody { content: Content::Events(events), _under_way: None })
+            with_ids(StatusCode::OK, EVENTS, ReplyBody { content: Content::Events(events), under_way: None })
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
 use hydrant_ingest::Limits;
-use hyper::client::conn::http2::Builder;
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -47,27 +48,36 @@ async fn a_client_that_never_reads_is_cut_off() {
     house.close().await;
 }
 
-#[tokio::test]
-async fn a_client_whose_windows_stay_shut_is_cut_off() {
-    let (house, get) = filled().await;
+/// A connection that gives each answer so much room, and all together that much.
+async fn with_windows(house: &House, each: u32, all: u32) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(house.addr).await.unwrap();
-    let (mut sender, connection) = Builder::new(TokioExecutor::new())
-        .initial_connection_window_size(65_535)
-        .initial_stream_window_size(65_535)
+    let (sender, connection) = Builder::new(TokioExecutor::new())
+        .initial_connection_window_size(all)
+        .initial_stream_window_size(each)
         .handshake(TokioIo::new(stream))
         .await
         .unwrap();
     tokio::spawn(connection);
-    let body = get.to_string();
+    sender
+}
+
+fn kinesis(operation: &str, body: &Value) -> hyper::Request<Full<Bytes>> {
+    let body = body.to_string();
+    let mut request = hyper::Request::post("http://localhost/");
+    for (name, value) in GOOD.headers("kinesis", &format!("Kinesis_20131202.{operation}"), body.as_bytes()) {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(body.into())).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_whose_windows_stay_shut_is_cut_off() {
+    let (house, get) = filled().await;
+    let mut sender = with_windows(&house, 65_535, 65_535).await;
     let mut answers = Vec::new();
     for _ in 0..2 {
-        let mut request = hyper::Request::post("http://localhost/");
-        for (name, value) in GOOD.headers("kinesis", "Kinesis_20131202.GetRecords", body.as_bytes()) {
-            request = request.header(name, value);
-        }
-        let request = request.body(whole(body.as_bytes())).unwrap();
         sender.ready().await.unwrap();
-        answers.push(sender.send_request(request).await.unwrap());
+        answers.push(sender.send_request(kinesis("GetRecords", &get)).await.unwrap());
     }
     let cut_off = async {
         while sender.ready().await.is_ok() && !sender.is_closed() {
@@ -81,5 +91,23 @@ async fn a_client_whose_windows_stay_shut_is_cut_off() {
     let mut other = http2::open(TcpStream::connect(house.addr).await.unwrap()).await;
     let put = br#"{"DeliveryStreamName":"demo","Record":{"Data":"aGVsbG8K"}}"#;
     assert_eq!(http2::send(&mut other, http2::signed(put, whole(put))).await.0, 200);
+    house.close().await;
+}
+
+/// Some of the answer is taken, and what comes on other streams is taken, too.
+#[tokio::test]
+async fn a_client_that_shuts_the_window_of_one_answer_is_cut_off() {
+    let (house, get) = filled().await;
+    let mut sender = with_windows(&house, 100_000, 64 << 20).await;
+    sender.ready().await.unwrap();
+    let shut = sender.send_request(kinesis("GetRecords", &get)).await.unwrap();
+    let others = async {
+        while sender.ready().await.is_ok() {
+            let Ok(answer) = sender.send_request(kinesis("ListStreams", &json!({}))).await else { return };
+            let _ = answer.into_body().collect().await;
+        }
+    };
+    tokio::time::timeout(LONG, others).await.expect("the connection is ended");
+    assert!(shut.into_body().collect().await.is_err(), "the answer is not whole");
     house.close().await;
 }
