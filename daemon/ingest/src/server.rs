@@ -92,7 +92,7 @@ impl Default for Limits {
             body_bytes_max: 8 << 20,
             head_bytes_max: 64 << 10,
             head_timeout: Duration::from_secs(60),
-            rest_after: Duration::from_secs(2),
+            rest_after: Duration::from_millis(500),
             body_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
