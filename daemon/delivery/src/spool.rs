@@ -36,7 +36,7 @@ pub(crate) struct Spool {
     held: usize,
     groups: Vec<GroupState>,
     index: HashMap<Group, usize>,
-    /// Of the last record: most come in runs.
+    /// Of the last record: most come in runs. Only this one may have a buffer without bytes.
     latest: usize,
 }
 
@@ -138,7 +138,10 @@ impl Spool {
             self.groups.push(GroupState { group, extents: Vec::new(), held: Vec::new() });
             self.groups.len() - 1
         });
-        self.latest = at;
+        let before = std::mem::replace(&mut self.latest, at);
+        if self.groups[before].held.is_empty() {
+            self.groups[before].held = Vec::new();
+        }
         &mut self.groups[at]
     }
 }
@@ -200,5 +203,64 @@ impl SpoolReader {
             return Err(damaged());
         }
         Ok(SpoolEntry { unit: Unit { lsn, sub }, arrived_at, data: self.rest.split_to(length) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hydrant_disk::RealDisk;
+
+    use super::*;
+    use crate::group::ErrorType;
+
+    const RECORD: [u8; 1_000] = [b'x'; 1_000];
+
+    fn spool(dir: &Path) -> Spool {
+        Spool::create(Arc::new(RealDisk::new()), &dir.join("spool")).unwrap()
+    }
+
+    fn push(spool: &mut Spool, group: Group, lsn: u64) {
+        let unit = Unit { lsn: Lsn::new(lsn).unwrap(), sub: 0 };
+        spool.push(group, unit, Timestamp::from_millis(lsn), &RECORD).unwrap();
+    }
+
+    fn group(at: usize) -> Group {
+        Group::Errors(ErrorType::ALL[at])
+    }
+
+    fn lsns(spool: &Spool, of: &Group) -> Vec<u64> {
+        spool.read(of).map(|entry| entry.unwrap().unit.lsn.get()).collect()
+    }
+
+    #[test]
+    fn groups_come_back_in_order_alone_or_mixed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = spool(dir.path());
+        // Runs longer than a block, and groups in turns.
+        for lsn in 1..=9_000 {
+            let at = if lsn <= 6_000 { (lsn - 1) / 2_000 } else { lsn % 3 };
+            push(&mut spool, group(usize::try_from(at).unwrap()), lsn);
+        }
+        spool.flush().unwrap();
+        for at in 0..3 {
+            let run = at * 2_000 + 1..=(at + 1) * 2_000;
+            let expected: Vec<u64> = run.chain((6_001..=9_000).filter(|lsn| lsn % 3 == at)).collect();
+            assert_eq!(lsns(&spool, &group(usize::try_from(at).unwrap())), expected);
+        }
+        drop(spool);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_number_of_groups() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = spool(dir.path());
+        let held = |spool: &Spool| spool.groups.iter().map(|state| state.held.capacity()).sum::<usize>();
+        for lsn in 1..=14_000 {
+            push(&mut spool, group(usize::try_from(lsn / 2_001).unwrap()), lsn);
+            assert!(held(&spool) <= 3 * BLOCK_BYTES, "{} bytes for {} groups", held(&spool), spool.groups.len());
+        }
+        spool.flush().unwrap();
+        assert_eq!(held(&spool), 0);
     }
 }
