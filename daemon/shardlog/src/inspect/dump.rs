@@ -109,29 +109,31 @@ fn tell(damage: Option<Damage>, selection: &Selection, out: &mut Out<'_>) -> Con
 }
 
 /// One segment that is being read.
-struct Reading {
+struct Reading<'a> {
+    disk: &'a dyn Disk,
     place: Place,
     end: u64,
     next: Lsn,
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
     /// Near the first record that is wanted; `None` if the segment holds none, or was trimmed meanwhile.
     fn open(
-        chain: &Chain<'_>,
+        chain: &Chain<'a>,
         header: SegmentHeader,
         (end, next): (u64, Lsn),
         selection: &Selection,
-    ) -> Result<Option<Reading>, OpenError> {
+    ) -> Result<Option<Reading<'a>>, OpenError> {
+        let disk = chain.search.disk;
         let segment = Arc::new(Segment::new(chain.search.dir, header, None));
-        let file = match chain.search.disk.open(&segment.path) {
+        let file = match disk.open(&segment.path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OpenError::io(&segment.path, error)),
         };
         let mut place = Place { next: header.base, segment, file, offset: FRAMES_START };
         if selection.from.is_none() && selection.since.is_none() {
-            return Ok(Some(Reading { place, end, next }));
+            return Ok(Some(Reading { disk, place, end, next }));
         }
         let found = place.with_index(end, |index| {
             let by_lsn = selection.from.and_then(|from| index.stretch(index.before(from))).copied();
@@ -148,7 +150,7 @@ impl Reading {
             // Without an index it is read from its start.
             Err(_) => {}
         }
-        Ok(Some(Reading { place, end, next }))
+        Ok(Some(Reading { disk, place, end, next }))
     }
 
     fn run(&mut self, selection: &Selection, out: &mut Out<'_>) -> Result<ControlFlow<()>, OpenError> {
@@ -163,20 +165,34 @@ impl Reading {
                     return Ok(ControlFlow::Break(()));
                 }
             }
-            let flow = match read {
-                Ok(()) => continue,
-                Err(ReadError::Lost { first, last }) => {
-                    self.pass_lost()?;
-                    out(Dumped::Lost { first, last })
-                }
-                Err(ReadError::Corrupt { reason, .. }) => tell(Some(self.pass_damage(reason)?), selection, out),
-                Err(other) => return Err(self.failed(other)),
+            let Err(error) = read else { continue };
+            let passed = self.pass(error);
+            // A daemon may let go of a segment while it is read, and empty its file or make another segment of it.
+            let path = &self.place.segment.path;
+            if !self.disk.exists(path).map_err(|error| OpenError::io(path, error))? {
+                break;
+            }
+            let flow = match passed? {
+                Dumped::Damage(damage) => tell(Some(damage), selection, out),
+                other => out(other),
             };
             if flow.is_break() {
                 return Ok(flow);
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Goes over what cannot be read, if that is because it is lost or damaged.
+    fn pass(&mut self, error: ReadError) -> Result<Dumped, OpenError> {
+        match error {
+            ReadError::Lost { first, last } => {
+                self.pass_lost()?;
+                Ok(Dumped::Lost { first, last })
+            }
+            ReadError::Corrupt { reason, .. } => Ok(Dumped::Damage(self.pass_damage(reason)?)),
+            other => Err(self.failed(other)),
+        }
     }
 
     fn pass_lost(&mut self) -> Result<(), OpenError> {

@@ -189,6 +189,34 @@ fn a_writer_beside_a_look_is_not_taken_for_damage() {
     writer.join().unwrap();
 }
 
+/// What trimming does to the file under whoever has it open: it is emptied, or other bytes are written over it.
+#[test]
+fn a_segment_that_goes_while_it_is_read_is_no_damage() {
+    let empty = |path: &Path| std::fs::File::create(path).map(drop).unwrap();
+    let write_over = |path: &Path| std::fs::write(path, vec![7; 3 << 20]).unwrap();
+    for change in [&empty as &dyn Fn(&Path), &write_over] {
+        let dir = scratch();
+        let options = LogOptions { segment_bytes_max: 8 << 20, segment_bytes_min: 8 << 20, ..options() };
+        let log = ShardLog::open(Arc::new(RealDisk::new()), dir.path(), options).unwrap().0;
+        let large = || NewRecord { data: Bytes::from(vec![b'x'; 1_000_000]), ..some(0..1).remove(0) };
+        (0..3).for_each(|_| drop(log.append(vec![large()]).unwrap()));
+        log.roll().unwrap();
+        log.append(some(0..1)).unwrap();
+        let (first, mut came) = (segments(dir.path())[0].clone(), Vec::new());
+        let mut take = |met| {
+            let Dumped::Record(record) = met else { panic!("{met:?}") };
+            if came.is_empty() {
+                change(&first);
+                std::fs::remove_file(&first).unwrap();
+            }
+            came.push(record.lsn.get());
+            ControlFlow::Continue(())
+        };
+        dump(&RealDisk::new(), dir.path(), &Selection::default(), &mut take).unwrap();
+        assert_eq!(came, [1, 4], "the rest of its segment is gone, and what comes behind it is read");
+    }
+}
+
 #[test]
 fn a_torn_tail_is_no_damage() {
     let dir = history();
