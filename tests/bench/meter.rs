@@ -25,7 +25,7 @@ pub(crate) fn records(default: usize) -> Result<usize> {
     }
 }
 
-/// So many CPUs, of those that this process began with, for what this thread starts from now on: threads, and other programs.
+/// These CPUs, for this thread and what it starts from now on: threads, and other programs.
 pub(crate) fn pin(cpus: Range<usize>) -> Result<()> {
     let mut set = CpuSet::new();
     cpus.for_each(|cpu| set.set(cpu));

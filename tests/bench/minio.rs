@@ -63,6 +63,7 @@ pub(crate) fn run() -> Result<()> {
         let cost = stored.deliver(&format!("round-{round}"), &yaml(&server))?;
         delivered.note(bytes, cost.took, (cost.cpu, server.cpu()?.saturating_sub(server_cpu)));
     }
+    meter::pin(0..cpus)?;
     print(&plain, &delivered, (bytes, half));
     Ok(())
 }
