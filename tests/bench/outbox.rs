@@ -1,6 +1,6 @@
 //! What the outbox costs: delivery as it is, beside delivery that stages nothing and notes nothing on a disk, so that a crash
 //! would lose or repeat. The daemon has no switch for that: this program gives its pipeline a disk that holds the journal and
-//! the staged files in memory, and a destination that trusts what it is given. All else is the same, the spool included.
+//! the staged files in memory, and a destination that trusts what it is given. All else is the same.
 //!
 //! The destination throws away what it has read, so that the outbox is as large a part of the whole as it can be; the records
 //! are in the log before anything is measured. `HYDRANT_BENCH_RECORDS` (400,000) may be set.

@@ -14,13 +14,13 @@ use hydrant_formats::{Encoded, Encoder, Rejected, RequestEncoder, RequestIdentit
 use hydrant_record::{LogId, Timestamp, Unit};
 
 use crate::accounting::Counts;
+use crate::entries::{Entries, Entry};
 use crate::journal::ManifestAt;
 use crate::manifest::{Holds, Manifest, Route, StagedObject};
 use crate::name::{ChunkId, KeyParts, KeyTooLong, ObjectId, object_key};
 use crate::object_size::Limit;
 use crate::packed::Packed;
 use crate::rows::{Rows, RowsWriter};
-use crate::spool::{SpoolEntry, SpoolReader};
 use crate::stage::StageError;
 use crate::units::Units;
 
@@ -106,7 +106,7 @@ impl Build {
     pub(crate) fn encode(
         &mut self,
         encoder: &mut dyn Encoder,
-        reader: &mut SpoolReader,
+        reader: &mut Entries,
         limit: Limit,
     ) -> Result<Option<(PartMeta, EncodedAt<Encoded>)>, StageError> {
         if !reader.has_more() {
@@ -182,7 +182,7 @@ impl Build {
         &mut self,
         address: Address<'_>,
         encoder: &mut dyn Encoder,
-        reader: &mut SpoolReader,
+        reader: &mut Entries,
     ) -> Result<u64, StageError> {
         let mut records = 0;
         for part in 0.. {
@@ -279,9 +279,9 @@ impl RequestSource {
         RequestSource { out: RefCell::default(), document_ids }
     }
 
-    pub(crate) fn records(&self, reader: SpoolReader) -> impl Iterator<Item = io::Result<RequestRecord>> + '_ {
+    pub(crate) fn records(&self, reader: Entries) -> impl Iterator<Item = io::Result<RequestRecord>> + '_ {
         reader.map(|entry| {
-            let SpoolEntry { unit, arrived_at, data } = entry?;
+            let Entry { unit, arrived_at, data } = entry?;
             self.out.borrow_mut().push(unit);
             let document_id = self.document_ids.get(&unit).cloned();
             Ok(RequestRecord { unit, arrived_at, data, document_id })
@@ -318,7 +318,7 @@ impl Write for Hashing<'_> {
 
 /// The records of the next object of a group: up to its size.
 struct Part<'a> {
-    reader: &'a mut SpoolReader,
+    reader: &'a mut Entries,
     limit: Limit,
     /// By the encoder, so far.
     written: &'a Cell<u64>,

@@ -1,4 +1,5 @@
-//! Hops 4 to 6: the next records of the tail, through the plugins, into the spool by their objects' groups.
+//! Hops 4 to 6: the next records of the tail, through the plugins, into the spool by their objects' groups. Records that leave
+//! as they were put, all to one group, are only counted: the log has them, and staging reads them there.
 //!
 //! Invariant: a chunk is a contiguous range of LSNs, and every unit of every one of them is in exactly one group or counted as
 //! dropped, lost or expired.
@@ -10,10 +11,11 @@ use std::sync::Arc;
 use hydrant_config::{BackupRecords, DeliveryStreamSpec, Partition};
 use hydrant_disk::Disk;
 use hydrant_plugins::{Input, Outcome, Transform, TransformError};
-use hydrant_record::{Batch, Epoch, Lsn, Record, Timestamp, Unit};
+use hydrant_record::{Batch, Epoch, Lsn, Timestamp, Unit};
 use hydrant_shardlog::{Clock, ReadError, ShardLog, Tail};
 
 use crate::accounting::Counts;
+use crate::entries::{Counted, Entries, LogReader};
 use crate::group::{Failure, Group, Partitioner};
 use crate::journal::Journal;
 use crate::object_size::Ratio;
@@ -42,12 +44,41 @@ pub(crate) struct Gathered {
     pub(crate) gaps: Vec<Gap>,
     /// Transformed bytes, which is what `buffering.size` counts.
     pub(crate) bytes: u64,
-    /// Of records as they were put, where a backup has them all.
-    source_bytes: u64,
+    /// The one group of the output and what it holds, if its records stand in the log only.
+    as_put: Option<(Partition, Counted)>,
+    /// Records as the producers put them, where a backup has them all; they stand in the log only.
+    sources: Counted,
     pub(crate) spool: Spool,
 }
 
 impl Gathered {
+    /// The partitions of the output, in order of their first record. Flush the spool first.
+    pub(crate) fn partitions(&self) -> Vec<Partition> {
+        match &self.as_put {
+            Some((partition, counted)) if counted.units > 0 => vec![partition.clone()],
+            Some(_) => Vec::new(),
+            None => self.spool.groups().filter_map(Group::partition).cloned().collect(),
+        }
+    }
+
+    /// Its records, taken apart by `splitter` where they stand in the log.
+    pub(crate) fn records(&self, partition: &Partition, (log, splitter): (&ShardLog, &Splitter)) -> Entries {
+        match &self.as_put {
+            Some((_, counted)) => self.of_log((log, splitter.clone()), *counted),
+            None => self.spool.read(&Group::Output(partition.clone())),
+        }
+    }
+
+    /// Every record as its producer put it, if a backup has them all.
+    pub(crate) fn sources(&self, (log, splitter): (&ShardLog, &Splitter)) -> Entries {
+        self.of_log((log, splitter.to_user_records()), self.sources)
+    }
+
+    fn of_log(&self, (log, splitter): (&ShardLog, Splitter), counted: Counted) -> Entries {
+        let (range, gaps) = ((self.from, self.to), self.gaps.as_slice().into());
+        Entries::Log(LogReader::new(log.clone(), splitter, range, gaps, counted))
+    }
+
     fn note_epochs(&mut self, batch: &Batch) {
         for record in batch.records() {
             if self.epochs.last().is_none_or(|(_, epoch)| *epoch != record.epoch.0) {
@@ -104,6 +135,8 @@ pub(crate) struct Gatherer {
     transform: Option<Box<dyn Transform>>,
     splitter: Splitter,
     partitioner: Partitioner,
+    /// The partition of all records, if they leave as they were put.
+    as_put: Option<Partition>,
     backs_up_all: bool,
     ratio: Arc<Ratio>,
     journal: Option<Arc<Journal>>,
@@ -126,6 +159,7 @@ impl Gatherer {
     ) -> Gatherer {
         let (splitter, partitioner) = (Splitter::new(&stream), Partitioner::new(&stream));
         let (tail, transform) = source;
+        let as_put = partitioner.only().filter(|_| transform.is_none());
         let backs_up_all = stream.backup.as_ref().is_some_and(|backup| backup.records == BackupRecords::All);
         Gatherer {
             stream,
@@ -137,6 +171,7 @@ impl Gatherer {
             transform,
             splitter,
             partitioner,
+            as_put,
             backs_up_all,
             ratio: Arc::default(),
             journal: None,
@@ -179,7 +214,7 @@ impl Gatherer {
         };
         let mut chunk = match self.chunk.take() {
             Some(chunk) => chunk,
-            None => self.begin(batch.first())?,
+            None => self.begin(batch.first()),
         };
         let first = &batch.records()[0];
         if chunk.epoch.replace(chunk.epoch.unwrap_or(first.epoch)).is_none() {
@@ -233,7 +268,7 @@ impl Gatherer {
     }
 
     fn is_full(&self, chunk: &Gathered) -> bool {
-        let at_most = chunk.bytes >= self.chunk_bytes_max || chunk.source_bytes >= self.chunk_bytes_max;
+        let at_most = chunk.bytes >= self.chunk_bytes_max || chunk.sources.bytes >= self.chunk_bytes_max;
         // With partitions each of them has a size of its own.
         let one_object = !self.partitioner.is_partitioned();
         let buffering = &self.stream.buffering;
@@ -241,21 +276,20 @@ impl Gatherer {
         at_most || one_object && (chunk.bytes >= buffering.size || object)
     }
 
-    fn begin(&mut self, from: Lsn) -> Result<Gathered, GatherError> {
+    fn begin(&mut self, from: Lsn) -> Gathered {
         self.begun += 1;
-        let spool = Spool::create(Arc::clone(&self.disk), &self.spool_path.with_extension(self.begun.to_string()))?;
-        let now = self.clock.now();
-        let (counts, gaps) = (Counts::default(), Vec::new());
-        let (bytes, source_bytes, epochs) = (0, 0, Vec::new());
-        let (epoch, since) = (None, now);
-        Ok(Gathered { from, to: from, epoch, epochs, since, counts, gaps, bytes, source_bytes, spool })
+        let spool = Spool::new(Arc::clone(&self.disk), self.spool_path.with_extension(self.begun.to_string()));
+        let as_put = self.as_put.clone().map(|partition| (partition, Counted::default()));
+        let (counts, gaps, bytes, sources) = (Counts::default(), Vec::new(), 0, Counted::default());
+        let (epoch, epochs, since) = (None, Vec::new(), self.clock.now());
+        Gathered { from, to: from, epoch, epochs, since, counts, gaps, bytes, as_put, sources, spool }
     }
 
     /// Takes records that are gone into the chunk, as a count.
     fn pass(&mut self, gap: Gap) -> Result<Step, GatherError> {
         let mut chunk = match self.chunk.take() {
             Some(chunk) => chunk,
-            None => self.begin(gap.first)?,
+            None => self.begin(gap.first),
         };
         chunk.to = gap.last;
         let gone = if gap.expired { &mut chunk.counts.expired } else { &mut chunk.counts.lost };
@@ -267,12 +301,20 @@ impl Gatherer {
     }
 
     fn take(&mut self, chunk: &mut Gathered, batch: Batch) -> Result<(), GatherError> {
+        if self.backs_up_all {
+            let splitter = self.splitter.to_user_records();
+            batch.records().iter().for_each(|record| chunk.sources.add(&record.data, &splitter));
+        }
+        if let Some((_, counted)) = &mut chunk.as_put {
+            let (before, records) = (*counted, batch.records().len() as u64);
+            batch.records().iter().for_each(|record| counted.add(&record.data, &self.splitter));
+            chunk.counts.split_off += counted.units - before.units - records;
+            chunk.bytes += counted.bytes - before.bytes;
+            return Ok(());
+        }
         let mut units = Vec::new();
         let shards = self.source.as_ref().map(ShardLog::shards);
         for record in batch.into_records() {
-            if self.backs_up_all {
-                self.back_up(chunk, &record)?;
-            }
             let sources = shards.as_ref().map(|shards| origin::sources(&record, &self.splitter, shards));
             let source = |put: usize| sources.as_ref().and_then(|sources| sources.get(put)).cloned();
             let (lsn, arrived_at) = (record.lsn, record.arrived_at);
@@ -290,16 +332,6 @@ impl Gatherer {
             }
         }
         if units.is_empty() { Ok(()) } else { self.take_units(chunk, &units) }
-    }
-
-    /// Spools the record as it was put; of an aggregated one, each of its user's records.
-    fn back_up(&self, chunk: &mut Gathered, record: &Record) -> Result<(), GatherError> {
-        let parts = self.splitter.user_records(&record.data).unwrap_or_else(|| vec![record.data.clone()]);
-        for (sub, data) in (0..).zip(parts) {
-            chunk.source_bytes += data.len() as u64;
-            chunk.spool.push(Group::Source, Unit { lsn: record.lsn, sub }, record.arrived_at, &data)?;
-        }
-        Ok(())
     }
 
     fn take_units(&mut self, chunk: &mut Gathered, inputs: &[Input]) -> Result<(), GatherError> {

@@ -15,8 +15,6 @@ pub(crate) enum Group {
     Output(Partition),
     /// Finished error lines, by error output type.
     Errors(ErrorType),
-    /// Every record as it was put, for a backup of all.
-    Source,
 }
 
 impl Group {
@@ -24,7 +22,7 @@ impl Group {
     pub(crate) fn partition(&self) -> Option<&Partition> {
         match self {
             Group::Output(partition) => Some(partition),
-            Group::Errors(_) | Group::Source => None,
+            Group::Errors(_) => None,
         }
     }
 }
@@ -192,6 +190,12 @@ impl Partitioner {
     /// Whether a chunk can have more than one output partition.
     pub(crate) fn is_partitioned(&self) -> bool {
         self.partitions_max.is_some()
+    }
+
+    /// The partition of every record, where nothing of a record has a say in it.
+    pub(crate) fn only(&self) -> Option<Partition> {
+        let decided = self.is_partitioned() || self.jq.is_some();
+        if decided { None } else { self.prefix.partition(&|_, _| None).ok() }
     }
 
     /// The partition of a transformed record, given the keys that the plugins set.

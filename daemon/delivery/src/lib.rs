@@ -9,6 +9,7 @@ mod bounds;
 mod build;
 mod chunks;
 mod cpu;
+mod entries;
 mod error_output;
 mod explain;
 mod gather;

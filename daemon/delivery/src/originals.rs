@@ -11,9 +11,10 @@ use hydrant_plugins::Input;
 use hydrant_record::{Lsn, Timestamp, Unit};
 use hydrant_shardlog::{Clock, ReadError, ShardLog};
 
+use crate::entries::Entries;
 use crate::group::{Document, Failure, Group};
 use crate::split::Splitter;
-use crate::spool::{Spool, SpoolReader};
+use crate::spool::Spool;
 use crate::stage::StageError;
 
 const READ_BYTES: usize = 1 << 20;
@@ -56,7 +57,7 @@ impl Rejects {
     }
 
     /// Takes the encoder's refusals of a part; `reader` stands at the part's first record.
-    pub(crate) fn take(&mut self, rejected: &[Rejected], mut reader: SpoolReader) -> io::Result<()> {
+    pub(crate) fn take(&mut self, rejected: &[Rejected], mut reader: Entries) -> io::Result<()> {
         let mut at = 0;
         for reject in rejected {
             let skip = usize::try_from(reject.index - at).map_err(io::Error::other)?;
@@ -69,7 +70,7 @@ impl Rejects {
     }
 
     /// Refuses all `records` of a part for one reason.
-    pub(crate) fn take_all(&mut self, failure: Failure, reader: SpoolReader, records: u64) -> io::Result<()> {
+    pub(crate) fn take_all(&mut self, failure: Failure, reader: Entries, records: u64) -> io::Result<()> {
         let records = usize::try_from(records).map_err(io::Error::other)?;
         let failure = self.hold(failure);
         for entry in reader.take(records) {

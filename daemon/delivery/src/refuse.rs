@@ -60,7 +60,7 @@ impl Refuser {
         requests: &[RefusedRequest],
     ) -> Result<StagedChunk, StageError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut spool = Spool::create(Arc::clone(&self.disk), &self.spool_path)?;
+        let mut spool = Spool::new(Arc::clone(&self.disk), self.spool_path.clone());
         let path = verdicts_path(&self.staged_dir, chunk.chunk);
         let out = Packed::new(Arc::clone(&self.disk), path, self.journal.inline_room());
         let id = ChunkId { delivery_stream: self.stream_id, epoch, chunk: chunk.chunk };

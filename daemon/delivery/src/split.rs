@@ -25,6 +25,11 @@ impl Splitter {
         Splitter { aggregates, sub_records: stream.processing.deaggregate.clone() }
     }
 
+    /// Into what the producers put and no further.
+    pub(crate) fn to_user_records(&self) -> Splitter {
+        Splitter::of_aggregates(self.aggregates)
+    }
+
     /// Of the units of requests, which have no dynamic partitions and so no records within records.
     pub(crate) fn of_aggregates(aggregates: bool) -> Splitter {
         Splitter { aggregates, sub_records: None }
@@ -63,13 +68,13 @@ impl Splitter {
 
     /// The partition keys of the same records as [`Splitter::user_records`].
     pub(crate) fn user_keys(&self, record: &Bytes) -> Option<Vec<String>> {
-        let users = user_records(record).filter(|_| self.aggregates)?;
+        let users = self.aggregates.then(|| user_records(record))??;
         Some(users.into_iter().map(|user| user.partition_key.to_owned()).collect())
     }
 
     /// What the producers put, where a library put it together. `None`: the record itself.
     pub(crate) fn user_records(&self, record: &Bytes) -> Option<Vec<Bytes>> {
-        let users = user_records(record).filter(|_| self.aggregates)?;
+        let users = self.aggregates.then(|| user_records(record))??;
         Some(users.into_iter().map(|user| record.slice_ref(user.data)).collect())
     }
 }
@@ -101,6 +106,13 @@ fn split_sub_records(kind: &SubRecords, record: &Bytes) -> Option<Vec<Bytes>> {
 fn push(parts: &mut Vec<Bytes>, part: Bytes) -> Option<()> {
     parts.push(part);
     (parts.len() <= SUB_RECORDS_MAX).then_some(())
+}
+
+#[cfg(test)]
+impl Splitter {
+    pub(crate) fn of_sub_records(kind: SubRecords) -> Splitter {
+        Splitter { aggregates: false, sub_records: Some(kind) }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Scratch space for a chunk that is being gathered: records grouped by object, in little memory whatever the number of groups.
 //!
 //! Invariant: within a group the entries come back in the order in which they were pushed. Nothing here is durable or needs
-//! to be: a crash before a chunk is staged starts again at the cursor.
+//! to be: a crash before a chunk is staged starts again at the cursor. The file exists from the first block on.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,6 +12,7 @@ use bytes::{Buf as _, Bytes};
 use hydrant_disk::{Disk, DiskFile, read_exact_at};
 use hydrant_record::{Lsn, Timestamp, Unit};
 
+use crate::entries::{Entries, Entry};
 use crate::group::Group;
 
 /// What is held in memory before it goes to the file, over all groups.
@@ -19,19 +20,11 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// lsn u64 · sub u32 · arrived_at u64 · length u32, little-endian, then the data.
 const HEADER_BYTES: usize = 24;
 
-/// A record as it will be encoded, or a finished error line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SpoolEntry {
-    pub(crate) unit: Unit,
-    pub(crate) arrived_at: Timestamp,
-    pub(crate) data: Bytes,
-}
-
 #[derive(Debug)]
 pub(crate) struct Spool {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    file: Arc<dyn DiskFile>,
+    file: Option<Arc<dyn DiskFile>>,
     length: u64,
     held: usize,
     groups: Vec<GroupState>,
@@ -54,22 +47,9 @@ struct Extent {
 }
 
 impl Spool {
-    /// A new scratch file, in place of what an earlier attempt left there.
-    pub(crate) fn create(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Spool> {
-        if disk.exists(path)? {
-            disk.remove(path)?;
-        }
-        let file = disk.create(path)?;
-        Ok(Spool {
-            disk,
-            path: path.to_owned(),
-            file,
-            length: 0,
-            held: 0,
-            groups: Vec::new(),
-            index: HashMap::new(),
-            latest: 0,
-        })
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Spool {
+        let (groups, index) = (Vec::new(), HashMap::new());
+        Spool { disk, path, file: None, length: 0, held: 0, groups, index, latest: 0 }
     }
 
     pub(crate) fn push(&mut self, group: Group, unit: Unit, arrived_at: Timestamp, data: &[u8]) -> io::Result<()> {
@@ -97,11 +77,15 @@ impl Spool {
 
     /// A group that is alone keeps its buffer.
     fn write_out(&mut self) -> io::Result<()> {
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(create(&*self.disk, &self.path)?),
+        };
         let length = self.held as u64;
         let latest = &mut self.groups[self.latest];
         if latest.held.len() == self.held {
             latest.extents.push(Extent { offset: self.length, length: self.held });
-            self.file.write_at(&latest.held, self.length)?;
+            file.write_at(&latest.held, self.length)?;
             latest.held.clear();
         } else {
             let mut block = Vec::with_capacity(self.held);
@@ -111,7 +95,7 @@ impl Spool {
                 block.append(&mut state.held);
                 state.held = Vec::new();
             }
-            self.file.write_at(&block, self.length)?;
+            file.write_at(&block, self.length)?;
         }
         self.length += length;
         self.held = 0;
@@ -124,9 +108,9 @@ impl Spool {
     }
 
     /// The entries of a group that were flushed.
-    pub(crate) fn read(&self, group: &Group) -> SpoolReader {
+    pub(crate) fn read(&self, group: &Group) -> Entries {
         let extents = self.index.get(group).map(|&at| self.groups[at].extents.clone()).unwrap_or_default();
-        SpoolReader { file: Arc::clone(&self.file), extents: extents.into(), next: 0, rest: Bytes::new() }
+        Entries::Spool(SpoolReader { file: self.file.clone(), extents: extents.into(), next: 0, rest: Bytes::new() })
     }
 
     fn group(&mut self, group: Group) -> &mut GroupState {
@@ -149,28 +133,39 @@ impl Spool {
 impl Drop for Spool {
     /// Best effort: what stays is wiped at the next start.
     fn drop(&mut self) {
-        let _ = self.disk.remove(&self.path);
+        if self.file.is_some() {
+            let _ = self.disk.remove(&self.path);
+        }
     }
 }
 
+/// In place of what an earlier attempt left there.
+fn create(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    if disk.exists(path)? {
+        disk.remove(path)?;
+    }
+    disk.create(path)
+}
+
 /// Reads a group, one extent in memory at a time. A clone reads again from the same place.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct SpoolReader {
-    file: Arc<dyn DiskFile>,
+    /// There is one where there are extents.
+    file: Option<Arc<dyn DiskFile>>,
     extents: Arc<[Extent]>,
     next: usize,
     rest: Bytes,
 }
 
 impl Iterator for SpoolReader {
-    type Item = io::Result<SpoolEntry>;
+    type Item = io::Result<Entry>;
 
-    fn next(&mut self) -> Option<io::Result<SpoolEntry>> {
+    fn next(&mut self) -> Option<io::Result<Entry>> {
         if self.rest.is_empty() {
-            let extent = *self.extents.get(self.next)?;
+            let (file, extent) = (self.file.as_ref()?, *self.extents.get(self.next)?);
             self.next += 1;
             let mut bytes = vec![0; extent.length];
-            if let Err(error) = read_exact_at(&*self.file, &mut bytes, extent.offset) {
+            if let Err(error) = read_exact_at(&**file, &mut bytes, extent.offset) {
                 return Some(Err(error));
             }
             self.rest = bytes.into();
@@ -190,7 +185,7 @@ impl SpoolReader {
         self.rest.len() as u64 + extents.sum::<u64>()
     }
 
-    fn entry(&mut self) -> io::Result<SpoolEntry> {
+    fn entry(&mut self) -> io::Result<Entry> {
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the spool file was changed by somebody else");
         if self.rest.len() < HEADER_BYTES {
             return Err(damaged());
@@ -202,7 +197,7 @@ impl SpoolReader {
         if self.rest.len() < length {
             return Err(damaged());
         }
-        Ok(SpoolEntry { unit: Unit { lsn, sub }, arrived_at, data: self.rest.split_to(length) })
+        Ok(Entry { unit: Unit { lsn, sub }, arrived_at, data: self.rest.split_to(length) })
     }
 }
 
@@ -216,7 +211,7 @@ mod tests {
     const RECORD: [u8; 1_000] = [b'x'; 1_000];
 
     fn spool(dir: &Path) -> Spool {
-        Spool::create(Arc::new(RealDisk::new()), &dir.join("spool")).unwrap()
+        Spool::new(Arc::new(RealDisk::new()), dir.join("spool"))
     }
 
     fn push(spool: &mut Spool, group: Group, lsn: u64) {

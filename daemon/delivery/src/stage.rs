@@ -13,9 +13,10 @@ use hydrant_record::StreamId;
 use hydrant_shardlog::{AppendError, Clock, ReadError, ShardLog};
 
 use crate::build::{Address, Build, EncodedAt, PartMeta, RequestSource};
+use crate::entries::Entries;
 use crate::error_output::{ErrorOutput, line_compression};
 use crate::gather::{Gap, Gathered};
-use crate::group::{ErrorType, Failure, Group};
+use crate::group::{ErrorType, Failure};
 use crate::journal::{About, Journal, JournalError, StagedChunk, State};
 use crate::manifest::Route;
 use crate::name::ChunkId;
@@ -23,20 +24,28 @@ use crate::object_size::Ratio;
 use crate::originals::Rejects;
 use crate::packed::Packed;
 use crate::split::Splitter;
-use crate::spool::SpoolReader;
 
 /// Before STAGED is durable nothing is decided: the chunk is thrown away and gathered again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StageError {
     #[error("cannot write the staged file")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     #[error("cannot encode")]
     Encode(#[source] EncodeError),
-    #[error("cannot read the log again for the error output")]
+    #[error("cannot read the log again")]
     Read(#[from] ReadError),
     /// Whether STAGED is durable is not known: only a restart, which reads the journal, can tell.
     #[error(transparent)]
     Journal(JournalError),
+}
+
+impl From<io::Error> for StageError {
+    fn from(error: io::Error) -> StageError {
+        match error.downcast() {
+            Ok(read) => StageError::Read(read),
+            Err(error) => StageError::Io(error),
+        }
+    }
 }
 
 impl From<JournalError> for StageError {
@@ -52,7 +61,7 @@ impl From<JournalError> for StageError {
 impl From<EncodeError> for StageError {
     fn from(error: EncodeError) -> StageError {
         match error {
-            EncodeError::Io(error) => StageError::Io(error),
+            EncodeError::Io(error) => error.into(),
             other => StageError::Encode(other),
         }
     }
@@ -146,10 +155,8 @@ impl Stager {
     }
 
     fn objects(&mut self, build: &mut Build, rejects: &mut Rejects, gathered: &mut Gathered) -> Result<(), StageError> {
-        let groups: Vec<Group> = gathered.spool.groups().cloned().collect();
-        for group in groups {
-            let Group::Output(partition) = &group else { continue };
-            let mut reader = gathered.spool.read(&group);
+        for partition in &gathered.partitions() {
+            let mut reader = gathered.records(partition, (&self.log, &self.splitter));
             for part in 0.. {
                 let from = reader.clone();
                 let Output::Objects(encoder) = &mut self.output else { return Ok(()) };
@@ -172,7 +179,7 @@ impl Stager {
         build: &mut Build,
         rejects: &mut Rejects,
         (partition, part): (&Partition, u64),
-        ((meta, at), reader): ((PartMeta, EncodedAt<Encoded>), SpoolReader),
+        ((meta, at), reader): ((PartMeta, EncodedAt<Encoded>), Entries),
     ) -> Result<(), StageError> {
         if at.encoded.records == 0 {
             build.out.truncate_to(at.offset)?;
@@ -205,11 +212,10 @@ impl Stager {
     ) -> Result<(), StageError> {
         let Output::Requests(encoder) = &mut self.output else { return Ok(()) };
         let kind = ErrorType::of_destination(&self.stream.destination);
-        let groups: Vec<Group> = gathered.spool.groups().cloned().collect();
         let mut part = 0;
-        for group in groups.iter().filter(|group| matches!(group, Group::Output(_))) {
+        for partition in &gathered.partitions() {
             let source = RequestSource::default();
-            let mut records = source.records(gathered.spool.read(group));
+            let mut records = source.records(gathered.records(partition, (&self.log, &self.splitter)));
             let records: &mut dyn Iterator<Item = _> = &mut records;
             let mut records = records.peekable();
             while records.peek().is_some() {
@@ -234,7 +240,7 @@ impl Stager {
         let partition = &partition.expect("a backup has no partition keys");
         let (stream, to, naming, error_output_type) = (&*self.stream, Route::Backup, &store.naming, None);
         let address = Address { stream, to, naming, partition, error_output_type };
-        build.push_all(address, &mut *self.sources, &mut gathered.spool.read(&Group::Source))?;
+        build.push_all(address, &mut *self.sources, &mut gathered.sources((&self.log, &self.splitter)))?;
         Ok(())
     }
 

@@ -13,12 +13,13 @@ use hydrant_record::{Epoch, LogId, Lsn, StreamId, Unit};
 use super::{Batched, FailedAgain, FailedRecord, Output, ResendError, Resender, StagedBatch};
 use crate::accounting::Counts;
 use crate::build::{Address, Build, RequestSource};
+use crate::entries::Entries;
 use crate::group::{Failure, Group};
 use crate::manifest::Route;
 use crate::name::ChunkId;
 use crate::object_size::Limit;
 use crate::packed::Packed;
-use crate::spool::{Spool, SpoolReader};
+use crate::spool::Spool;
 use crate::stage::StageError;
 
 /// Lines that failed, by code and message.
@@ -76,7 +77,7 @@ impl Resender {
         let id = ChunkId { delivery_stream: StreamId(origin.half(false)), epoch: Epoch(0), chunk: first };
         let out = Packed::new(Arc::clone(&self.disk), self.staged_path(), 0);
         let mut build = Build::new(id, out, Counts::default());
-        let mut spool = Spool::create(Arc::clone(&self.disk), &self.dir.join("spool"))?;
+        let mut spool = Spool::new(Arc::clone(&self.disk), self.dir.join("spool"));
         let (mut dropped, mut failures) = (BTreeSet::new(), Failures::default());
         self.place(records, &mut spool, (&mut dropped, &mut failures))?;
         let partitions: Vec<Partition> = spool.groups().filter_map(Group::partition).cloned().collect();
@@ -146,7 +147,7 @@ impl Resender {
         &mut self,
         build: &mut Build,
         partition: &Partition,
-        mut reader: SpoolReader,
+        mut reader: Entries,
         failures: &mut Failures,
     ) -> Result<(), ResendError> {
         let Output::Objects(encoder) = &mut self.output else { return Ok(()) };
@@ -181,7 +182,7 @@ impl Resender {
         &mut self,
         build: &mut Build,
         log: LogId,
-        (records, reader): (&[FailedRecord], SpoolReader),
+        (records, reader): (&[FailedRecord], Entries),
         failures: &mut Failures,
     ) -> Result<(), ResendError> {
         let Output::Requests(encoder) = &mut self.output else { return Ok(()) };
@@ -207,7 +208,7 @@ fn as_it_is(input: &Input) -> Outcome {
     Outcome::Ok { data: input.data.clone(), partition_keys: Vec::new() }
 }
 
-fn units(reader: SpoolReader, records: u64) -> Result<Vec<Unit>, StageError> {
+fn units(reader: Entries, records: u64) -> Result<Vec<Unit>, StageError> {
     let records = usize::try_from(records).map_err(std::io::Error::other)?;
     Ok(reader.take(records).map(|entry| entry.map(|entry| entry.unit)).collect::<Result<_, _>>()?)
 }

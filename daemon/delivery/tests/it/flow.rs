@@ -244,11 +244,11 @@ async fn a_full_disk_stalls_delivery_until_there_is_space() {
 
 #[tokio::test]
 async fn the_next_chunk_is_gathered_while_one_is_staged() {
-    let place =
-        Place::new("    buffering: { size: 1 MiB, interval: 0 s }\n    destination: { file: { directory: LAKE } }");
+    let plugin = "    buffering: { size: 1 MiB, interval: 0 s }\n    processing: { plugins: [{ path: PLUGIN }] }\n";
+    let place = Place::new(&format!("{plugin}    destination: {{ file: {{ directory: LAKE }} }}"));
     let log = place.log(Arc::new(RealDisk::new())).unwrap();
     let disk = FaultyDisk::new(Arc::new(RealDisk::new()));
-    let pipeline = place.start(Arc::new(disk.clone()), &log, place.file_sink(), None).unwrap();
+    let pipeline = place.start(Arc::new(disk.clone()), &log, place.file_sink(), Some(Box::new(ByWord))).unwrap();
     disk.hold_syncs(true);
     let numbers = numbered(&"x".repeat(1_000), 3_000);
     append(&log, &numbers.iter().map(String::as_str).collect::<Vec<_>>());
@@ -268,4 +268,26 @@ async fn the_next_chunk_is_gathered_while_one_is_staged() {
     let found = place.lines_below("");
     assert_eq!((found.len(), gathered()), (3_000, 0));
     assert!(numbers.iter().all(|number| found.contains(number)));
+}
+
+#[tokio::test]
+async fn records_that_leave_as_they_were_put_stand_in_the_log_until_they_are_staged() {
+    let place = Place::new("    destination: { file: { directory: LAKE } }");
+    let log = place.log(Arc::new(RealDisk::new())).unwrap();
+    let disk = FaultyDisk::new(Arc::new(RealDisk::new()));
+    let pipeline = place.start(Arc::new(disk.clone()), &log, place.file_sink(), None).unwrap();
+    let numbers = numbered(&"x".repeat(1_000), 3_000);
+    append(&log, &numbers.iter().map(String::as_str).collect::<Vec<_>>());
+    disk.hold_syncs(true);
+    let (held, drained) = (disk.clone(), pipeline.drain(GRACE));
+    let looked = async {
+        tokio::task::spawn_blocking(move || held.await_held_sync()).await.unwrap();
+        let files = |of: &str| std::fs::read_dir(place.delivery_dir().join(of)).unwrap().count();
+        let found = (files("staged"), files("spool"));
+        disk.hold_syncs(false);
+        assert_eq!(found, (1, 0));
+    };
+    let (drained, ()) = tokio::join!(drained, looked);
+    drained.unwrap();
+    assert_eq!(place.lines_below(""), numbers);
 }

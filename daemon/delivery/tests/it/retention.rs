@@ -91,6 +91,23 @@ async fn records_that_went_undelivered_by_the_policy_are_counted_once() {
     assert_eq!(lines, ["five", "one"]);
 }
 
+/// What was gathered is read again when it is staged: then the log has it no more.
+#[tokio::test(start_paused = true)]
+async fn records_that_expire_between_gathering_and_staging_are_counted_once() {
+    let log = "    buffering: { interval: 900 s }\n    log: { retention: 1 h, expire_undelivered: true }";
+    let place = Place::new(&(log.to_owned() + DESTINATION));
+    let (log, pipeline) = begin(&place);
+    append(&log, &["one", "two", "three"]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    expire_all(&log);
+    append(&log, &["four"]);
+    pipeline.drain(GRACE).await.unwrap();
+    let accounting = pipeline.status().accounting;
+    let wanted = Accounting { stored: 4, delivered: 1, expired: 3, ..Accounting::default() };
+    assert!(accounting == wanted && accounting.holds(), "{accounting:?}");
+    assert_eq!(place.lines_below(""), ["four"]);
+}
+
 /// The policy lets records go, and is another one when their absence is met.
 #[tokio::test(start_paused = true)]
 async fn records_that_expired_are_counted_though_the_policy_is_another_by_then() {
