@@ -291,8 +291,8 @@ mod tests {
         let other = "the log holds other records than when they were gathered";
         for (to, found) in [(2, vec!["1.0 one", "2.0 two", other]), (3, vec!["1.0 one", "2.0 two", "3.0 three", other])]
         {
-            let entries = reader(&log, Splitter::default(), (1, to), &[], to + 1).take(to as usize + 1);
-            assert_eq!(texts(entries), found);
+            let entries = reader(&log, Splitter::default(), (1, to), &[], to + 1);
+            assert_eq!(texts(entries.take(found.len())), found);
         }
     }
 }
