@@ -15,6 +15,8 @@ from test_kill import pause
 
 RECORDS = 10_000
 ROUNDS = rounds(usual=10, long=100)
+# A node takes seconds to start.
+ROUNDS_OF_BOTH = rounds(usual=3, long=100)
 
 
 def stream(endpoint, index, backup, **search):
@@ -156,6 +158,35 @@ def test_kill_nine_makes_no_document_twice(server, daemon_of, tmp_path):
     assert acked <= set(documents) <= sent, f"{len(acked - set(documents))} lost, {len(set(documents) - sent)} invented"
     assert failed(backup) == [] and len(acked) > ROUNDS * 40, len(acked)
     print(f"{ROUNDS} kills, {len(acked)} acked, {len(documents)} documents")
+
+
+def test_both_are_killed_and_each_record_is_one_document(server, daemon_of, tmp_path):
+    rng = random.Random(hydrant.seed())
+    backup = tmp_path / "backup"
+    load = Load(rng, ["events"], producers=2)
+    daemon = daemon_of([stream(server.endpoint, "both", backup, retry="2 h", request_timeout="5 s")]).start()
+    for number in range(ROUNDS_OF_BOTH):
+        with load.on(daemon):
+            pause(rng.uniform(0.5, 2.0))
+            kills = [server.kill, daemon.kill_alive]
+            rng.shuffle(kills)
+            kills[0]()
+            pause(rng.choice([0.0, 0.01, 0.3]))
+            kills[1]()
+        starts = [server.start, daemon.start]
+        rng.shuffle(starts)
+        for start in starts:
+            start()
+        if rng.random() < 0.5:
+            hydrant.wait_until(f"round {number} ends", lambda: daemon.accounting("events")["backlog"] == 0, seconds=120)
+    counters = daemon.wait_drained("events", seconds=240)
+    assert counters["stored"] == counters["delivered"]
+    sent, acked = load.sent("events"), load.acked("events")
+    documents = [source["id"] for _, source in server.documents("both")]
+    assert len(documents) == len(set(documents)) == counters["delivered"], "twice, or not counted"
+    assert acked <= set(documents) <= sent, f"{len(acked - set(documents))} lost, {len(set(documents) - sent)} invented"
+    assert failed(backup) == [] and len(acked) > ROUNDS_OF_BOTH * 20, len(acked)
+    print(f"{ROUNDS_OF_BOTH} times both killed; {len(acked)} acked, {len(documents)} documents")
 
 
 def certificates(directory):
