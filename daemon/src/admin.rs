@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::probed::StoreStatus;
+use crate::probed::{StoreStatus, StreamStores};
 
 /// The admin server.
 pub(crate) struct Admin {
@@ -44,9 +44,8 @@ struct Report {
 struct Shown {
     #[serde(flatten)]
     status: Status,
-    /// Of one that delivers to a bucket.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<StoreStatus>,
+    #[serde(flatten)]
+    stores: StreamStores,
 }
 
 impl Admin {
@@ -90,7 +89,7 @@ async fn ready(State(seen): State<Seen>) -> (http::StatusCode, String) {
 
 async fn status(State(seen): State<Seen>) -> impl IntoResponse {
     let mut stores = seen.engine.stores();
-    let shown = |status: Status| Shown { store: stores.remove(&status.name), status };
+    let shown = |status: Status| Shown { stores: stores.remove(&status.name).unwrap_or_default(), status };
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         accepted_records: seen.counters.accepted_records(),
@@ -157,7 +156,7 @@ async fn metrics(State(seen): State<Seen>) -> String {
 }
 
 /// Of buckets that were probed.
-fn stores(text: &mut String, stores: &BTreeMap<String, StoreStatus>) {
+fn stores(text: &mut String, stores: &BTreeMap<String, StreamStores>) {
     type Read = fn(&StoreStatus) -> Option<u64>;
     let of_store: [(&str, &str, Read); 2] = [
         (
@@ -171,10 +170,12 @@ fn stores(text: &mut String, stores: &BTreeMap<String, StoreStatus>) {
     ];
     for (name, help, read) in of_store {
         head(text, name, "gauge", help);
-        for (stream, store) in stores {
-            read(store).iter().for_each(|value| {
-                let _ = writeln!(text, "{name}{{delivery_stream=\"{stream}\"}} {value}");
-            });
+        for (stream, stores) in stores {
+            for (to, store) in [("destination", &stores.store), ("backup", &stores.backup_store)] {
+                if let Some(value) = store.as_ref().and_then(read) {
+                    let _ = writeln!(text, "{name}{{delivery_stream=\"{stream}\",to=\"{to}\"}} {value}");
+                }
+            }
         }
     }
 }

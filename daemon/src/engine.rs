@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use hydrant_config::{Config, DeliveryStream, LogCompression, Place, StreamName};
+use hydrant_config::{Config, DeliveryStream, LogCompression, StreamName};
 use hydrant_delivery::{Bounds, Chunks, ChunksParts, Claim, CpuPool, Pipeline, PipelineParts, StartError, Status};
 use hydrant_ingest::{Catalog, Gate, StoredKinesis, StoredSource, StoredStream, StreamHandle};
 use hydrant_plugins::{Chain, Host, Transform};
@@ -31,6 +31,7 @@ mod stores;
 pub(crate) use open_error::{OpenStreamError, after_loss, exit_of_log, is_loss};
 use open_error::{exit_of_catalog, exit_of_pipeline};
 pub(crate) use readers::Reader;
+use stores::Buckets;
 
 /// All delivery streams of one data directory.
 pub(crate) struct Engine {
@@ -60,8 +61,7 @@ struct Running {
     log: ShardLog,
     claim: Claim,
     pipeline: Arc<Pipeline>,
-    /// The bucket that it delivers to, if it is one, as its sink calls it.
-    bucket: Option<String>,
+    buckets: Buckets,
     /// Why records are kept for it that are older than their Kinesis stream keeps them.
     held: Arc<Mutex<Option<String>>>,
 }
@@ -199,8 +199,7 @@ impl Engine {
         Tools { transform, sink, backup }: Tools,
     ) -> Result<(), OpenStreamError> {
         let name = stream.name.to_string();
-        let bucket = stream.destination.objects().filter(|store| matches!(store.place, Place::S3 { .. }));
-        let bucket = bucket.map(|_| sink.to_string());
+        let buckets = Buckets::of(stream, &*sink, backup.as_deref());
         let pipeline = Pipeline::start(PipelineParts {
             stream: stream.clone(),
             stream_id: id,
@@ -219,7 +218,7 @@ impl Engine {
         .map_err(|source| OpenStreamError::Pipeline { name: name.clone(), source })?;
         let pipeline = Arc::new(pipeline);
         tokio::spawn(watch(Arc::clone(&pipeline), name.clone(), self.broken.clone()));
-        let running = Running { name, stream: stream.clone(), log, claim, pipeline, bucket, held: Arc::default() };
+        let running = Running { name, stream: stream.clone(), log, claim, pipeline, buckets, held: Arc::default() };
         self.running_mut().insert(id, running);
         Ok(())
     }

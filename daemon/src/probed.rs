@@ -29,7 +29,7 @@ pub(crate) struct Probed {
     pub(crate) probed_ms: u64,
 }
 
-/// What `hydrant status` tells of the store of one delivery stream.
+/// What `hydrant status` tells of one store of a delivery stream.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct StoreStatus {
     store: String,
@@ -38,6 +38,15 @@ pub(crate) struct StoreStatus {
     probed_ms: Option<u64>,
     /// What follows from it.
     means: String,
+}
+
+/// The same of its destination and of its backup, where they are buckets.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct StreamStores {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<StoreStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) backup_store: Option<StoreStatus>,
 }
 
 /// The newest finding on each store, by its name.

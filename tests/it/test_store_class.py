@@ -5,6 +5,7 @@ import re
 import hydrant
 import proof
 from fault_proxy import FaultProxy
+from receiver import Receiver
 
 
 def without_condition(exchange):
@@ -25,7 +26,7 @@ def store(endpoint, bucket):
 
 def metrics(daemon):
     text = daemon.admin("/metrics")[1].decode()
-    return {name: float(value) for name, value in re.findall(r'^(hydrant_store_\w+\{delivery_stream="\w+"\}) (\S+)$', text, re.M)}
+    return {name: float(value) for name, value in re.findall(r'^(hydrant_store_\w+\{delivery_stream="\w+",to="\w+"\}) (\S+)$', text, re.M)}
 
 
 def test_what_a_probe_found_is_told(daemon_of, minio, bucket, tmp_path):
@@ -48,7 +49,32 @@ def test_what_a_probe_found_is_told(daemon_of, minio, bucket, tmp_path):
         assert told("held")["conditional_writes"] is True and "nothing is ever overwritten" in told("held")["means"]
         assert told("ignored")["conditional_writes"] is False and "would be overwritten" in told("ignored")["means"]
         values = metrics(daemon)
-        assert [values[f'hydrant_store_conditional_writes{{delivery_stream="{name}"}}'] for name in ("held", "ignored")] == [1, 0]
-        assert values['hydrant_store_probed_timestamp_seconds{delivery_stream="held"}'] > 1_700_000_000
+        assert [values[f'hydrant_store_conditional_writes{{delivery_stream="{name}",to="destination"}}'] for name in ("held", "ignored")] == [1, 0]
+        assert values['hydrant_store_probed_timestamp_seconds{delivery_stream="held",to="destination"}'] > 1_700_000_000
         status, out, err = hydrant.command("status", "-c", daemon.config_file, environment=daemon.environment)
         assert status == 0 and re.search(r"held: s3://\S+ \(\S+\): holds .* \(probed 20\d\d-", out), out + err
+
+
+def test_a_backup_is_looked_at_too(daemon_of, minio, bucket):
+    receiver = Receiver()
+    try:
+        calls = {"name": "calls", "destination": {"http_endpoint": {"url": receiver.url}},
+                 "backup": {"records": "failed", **store(minio.endpoint, bucket)["destination"]}}  # fmt: skip
+        daemon = daemon_of([calls], s3=minio.connection(), environment=minio.environment()).start()
+        known = proof.status(daemon, "calls")
+        assert "store" not in known and "run `hydrant check`" in known["backup_store"]["means"], known
+        status, out, err = hydrant.command("check", "-c", daemon.config_file, environment=daemon.environment)
+        assert status == 0 and re.search(rf"calls: backup: s3://{bucket} \(\S+\) can be reached, and holds", out), out + err
+        daemon.stop()
+        daemon.start()
+        hydrant.wait_until("it was looked up", lambda: proof.status(daemon, "calls")["backup_store"]["probed_ms"])
+        assert metrics(daemon)['hydrant_store_conditional_writes{delivery_stream="calls",to="backup"}'] == 1
+        status, out, err = hydrant.command("status", "-c", daemon.config_file, environment=daemon.environment)
+        assert status == 0 and re.search(r"calls: backup: s3://\S+ \(\S+\): holds .* \(probed 20\d\d-", out), out + err
+        # A bucket that is missing is found before its first failed record has nowhere to go.
+        calls["backup"]["s3"]["bucket"] = "nobody-made-it"
+        other = daemon_of([calls], s3=minio.connection(), environment=minio.environment())
+        status, out, err = hydrant.command("check", "-c", other.config_file, environment=other.environment)
+        assert status == 78 and "delivery stream `calls`: backup: " in err and "nobody-made-it" in err, out + err
+    finally:
+        receiver.stop()

@@ -1,5 +1,6 @@
 //! `hydrant check`: everything that could fail later, found now. Changes nothing that stays.
 
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,7 +87,7 @@ fn sample(prefix: &Prefix, time_zone: chrono_tz::Tz, error_output_type: Option<&
     prefix.evaluate(&partition, &mut values)
 }
 
-/// What is told about a destination that could be delivered to now.
+/// What is told about a destination or a backup that could be delivered to now.
 async fn reached(sink: &dyn Sink, data_dir: &Path) -> Result<String, SinkError> {
     sink.check().await?;
     let class = sink.probe().await?;
@@ -112,13 +113,19 @@ async fn destinations(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     for stream in &config.delivery_streams {
         let name = &stream.name;
-        let checked = match hydrant_sinks::sink(&stream.destination, Arc::new(RealDisk::new())) {
-            Ok(sink) => reached(&*sink, &config.data_dir).await,
-            Err(error) => Err(error),
-        };
-        match checked {
-            Ok(told) => say(format_args!("{name}: {told}")),
-            Err(error) => problems.push(format!("delivery stream `{name}`: {}", chain(&error))),
+        let disk = || Arc::new(RealDisk::new());
+        let destination = ("", hydrant_sinks::sink(&stream.destination, disk()));
+        let backup =
+            stream.backup.as_ref().map(|backup| ("backup: ", hydrant_sinks::object_sink(&backup.store, disk())));
+        for (what, sink) in iter::once(destination).chain(backup) {
+            let checked = match sink {
+                Ok(sink) => reached(&*sink, &config.data_dir).await,
+                Err(error) => Err(error),
+            };
+            match checked {
+                Ok(told) => say(format_args!("{name}: {what}{told}")),
+                Err(error) => problems.push(format!("delivery stream `{name}`: {what}{}", chain(&error))),
+            }
         }
     }
     problems

@@ -43,10 +43,12 @@ impl ShowStatus {
             if let Some(problem) = stream["problem"].as_str() {
                 say(format_args!("{}: {problem}", text_of(&stream["name"])));
             }
-            if let Some(means) = stream["store"]["means"].as_str() {
-                let at = stream["store"]["probed_ms"].as_u64();
+            for (store, what) in [("store", ""), ("backup_store", "backup: ")] {
+                let store = &stream[store];
+                let Some(means) = store["means"].as_str() else { continue };
+                let at = store["probed_ms"].as_u64();
                 let at = at.map(|at| format!(" (probed {})", rfc3339(Timestamp::from_millis(at)))).unwrap_or_default();
-                say(format_args!("{}: {}: {means}{at}", text_of(&stream["name"]), text_of(&stream["store"]["store"])));
+                say(format_args!("{}: {what}{}: {means}{at}", text_of(&stream["name"]), text_of(&store["store"])));
             }
             if let Some(warning) = stream["warning"].as_str() {
                 say(format_args!("{}: warning: {warning}", text_of(&stream["name"])));
