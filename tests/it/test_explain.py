@@ -135,3 +135,32 @@ def test_a_sequence_number_leads_to_every_delivery_stream_that_reads_it(daemon_o
             lines = (tmp_path / answer["delivery_stream"] / place["key"]).read_text().splitlines()
             assert json.loads(lines[place["position"] - 1]) == {"n": n}
     assert explain(daemon, numbers[0], "--stream", "two")[1][0]["delivery_stream"] == "two"
+
+
+def test_a_failed_record_tells_of_its_replay(daemon_of, tmp_path):
+    """Put again it fails once more, as another record; that one is delivered when the delivery stream asks for less."""
+    place = {"directory": str(tmp_path / "lake"), "error_output_prefix": "errors/"}
+    strict = {"name": "events", "buffering": {"interval": "0 s"}, "partitioning": {"jq": {"kind": ".kind"}},
+              "destination": {"file": {**place, "prefix": "kind=!{partitionKeyFromQuery:kind}/"}}}  # fmt: skip
+    daemon = daemon_of([strict]).start()
+    client = clients.firehose(daemon)
+    (failed,) = put(client, "events", [b"no json\n"])
+    assert daemon.wait_drained("events")["failed"] == 1
+    status, (answer,), _ = explain(daemon, failed)
+    assert (status, answer["state"]) == (0, "failed") and "replays" not in answer
+    status, out, err = hydrant.command("replay", "events", "-c", daemon.config_file, environment=daemon.environment)
+    assert status == 0, out + err
+    assert daemon.wait_drained("events")["failed"] == 2
+    daemon.stop()
+
+    lax = {"name": "events", "buffering": {"interval": "0 s"}, "destination": {"file": place}}
+    daemon = daemon_of([lax], data_dir=daemon.data_dir)
+    status, out, err = hydrant.command("replay", "events", "--to-destination", "-c", daemon.config_file)
+    assert status == 0, out + err
+    for record, replayed, said in ((failed, "put_again", "was put again by"), ("2", "delivered", "was delivered by")):
+        status, (answer,), _ = explain(daemon, record, "--stream", "events")
+        (replay,), (place,) = answer["replays"], answer["places"]
+        assert (status, answer["state"], replay["replayed"]) == (0, "failed", replayed), answer
+        assert (replay["error_object"], replay["line"]) == (place["key"], place["position"])
+        status, out, _ = hydrant.command("explain", record, "--stream", "events", "-c", daemon.config_file)
+        assert status == 0 and f"its line 1 {said} `hydrant replay" in out, out

@@ -10,7 +10,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hydrant_delivery::{ChunkFacts, Explained, LookError, ObjectFacts, OpenChunk, RecordState, Traces, TracesError};
+use hydrant_delivery::{
+    ChunkFacts, Explained, LookError, ObjectFacts, OpenChunk, Placed, RecordState, Traces, TracesError,
+};
 use hydrant_disk::{Disk, RealDisk};
 use hydrant_ingest::{Catalog, StoredStatus, StoredStream};
 use hydrant_record::{Lsn, Record};
@@ -19,6 +21,7 @@ use serde::Serialize;
 
 use super::log::DataDir;
 use super::log::places::last_state;
+use super::replay::{self, Replayed};
 use crate::cli::say;
 use crate::engine::exit_of_log;
 use crate::exit::{Exit, Failure, chain};
@@ -46,6 +49,17 @@ struct RecordAnswer {
     delivery_stream: String,
     #[serde(flatten)]
     explained: Explained,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    replays: Vec<Replay>,
+}
+
+/// What `hydrant replay` has done with an error record of it.
+#[derive(Debug, Serialize)]
+struct Replay {
+    error_object: String,
+    /// From 1.
+    line: u64,
+    replayed: Replayed,
 }
 
 /// An object of one delivery stream.
@@ -97,7 +111,8 @@ impl Explain {
         let mut answers = Vec::new();
         for stream in asked.streams(streams)? {
             let explained = looked.explain(stream, asked)?;
-            answers.push(RecordAnswer { delivery_stream: stream.name.to_string(), explained });
+            let replays = looked.replays(stream, &explained);
+            answers.push(RecordAnswer { delivery_stream: stream.name.to_string(), explained, replays });
         }
         if self.json {
             say(serde_json::to_string_pretty(&answers)?);
@@ -173,6 +188,27 @@ impl Looked {
             }
         }
         Ok(explained)
+    }
+
+    fn replays(&self, stream: &StoredStream, explained: &Explained) -> Vec<Replay> {
+        let mut errors = explained.places.iter().filter(|place| place.object.holds == "errors").peekable();
+        if errors.peek().is_none() {
+            return Vec::new();
+        }
+        let history = match replay::history(&*self.disk, &self.dir, stream.name.as_str()) {
+            Ok(history) => history,
+            Err(error) => {
+                tracing::warn!("whether it was replayed is not known: {error}");
+                return Vec::new();
+            }
+        };
+        let replayed = |place: &Placed| {
+            let (line, ObjectFacts { key, sha256, .. }) = (place.position?, &place.object);
+            let name = key.rsplit('/').next().unwrap_or(key);
+            let replayed = history.replayed(name, sha256, line - 1)?;
+            Some(Replay { error_object: key.clone(), line, replayed })
+        };
+        errors.filter_map(replayed).collect()
     }
 
     /// What is staged for one delivery stream and not delivered.

@@ -2,8 +2,9 @@
 
 use hydrant_delivery::{ChunkFacts, ObjectFacts, Placed, RecordState};
 
-use super::{ObjectAnswer, RecordAnswer};
+use super::{ObjectAnswer, RecordAnswer, Replay};
 use crate::cli::log::rfc3339;
+use crate::cli::replay::Replayed;
 use crate::cli::say;
 
 pub(super) fn record(answer: &RecordAnswer) {
@@ -14,6 +15,9 @@ pub(super) fn record(answer: &RecordAnswer) {
     }
     for place in &explained.places {
         placed(place);
+    }
+    for Replay { line: number, replayed, .. } in &answer.replays {
+        line("replayed", &format!("its line {number} {}", since(*replayed)));
     }
     explained.chunk.iter().for_each(chunk);
 }
@@ -51,6 +55,15 @@ fn told(state: RecordState) -> &'static str {
         RecordState::Replaced => "not the record that is meant",
         RecordState::Forgotten => "settled, and how is not remembered",
         RecordState::Unclear => "unclear",
+    }
+}
+
+fn since(replayed: Replayed) -> &'static str {
+    match replayed {
+        Replayed::PutAgain => "was put again by `hydrant replay`, as a new record",
+        Replayed::InDoubt => "was on its way when `hydrant replay` was interrupted, and may have been put again",
+        Replayed::Staged => "is staged for the destination by `hydrant replay --to-destination`, which has not ended",
+        Replayed::Delivered => "was delivered by `hydrant replay --to-destination`",
     }
 }
 

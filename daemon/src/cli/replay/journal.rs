@@ -72,6 +72,20 @@ pub(super) enum Before {
     InDoubt,
 }
 
+/// What replays have done with a failed record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Replayed {
+    /// It is another record since, or several.
+    PutAgain,
+    /// It was under way when that run ended, so it may have been put again.
+    InDoubt,
+    /// For the destination, by a run that has not ended.
+    Staged,
+    /// At the destination, or dropped by a plugin on its way.
+    Delivered,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     hydrant_replay: u32,
@@ -121,12 +135,14 @@ struct Delivered {
 #[derive(Debug, Default)]
 struct Known {
     taken: Ranges,
+    /// Those of them that went to the destination.
+    delivered: Ranges,
     in_doubt: BTreeSet<u64>,
 }
 
 /// What is known of every object.
 #[derive(Debug, Default)]
-pub(super) struct History {
+pub(crate) struct History {
     objects: HashMap<ObjectId, Known>,
     open: Option<Open>,
 }
@@ -137,6 +153,20 @@ impl History {
             Some(known) if known.taken.contains(line) => Before::Taken,
             Some(known) if known.in_doubt.contains(&line) => Before::InDoubt,
             _ => Before::New,
+        }
+    }
+
+    /// What has become of a line since it failed; `None`: nothing.
+    pub(crate) fn replayed(&self, object: &str, sha256: &str, line: u64) -> Option<Replayed> {
+        let id = ObjectId { object: object.to_owned(), sha256: sha256.to_owned() };
+        if self.open.as_ref().is_some_and(|open| open.id == id && open.lines.contains(line)) {
+            return Some(Replayed::Staged);
+        }
+        match self.of(&id, line) {
+            Before::New => None,
+            Before::InDoubt => Some(Replayed::InDoubt),
+            Before::Taken if self.objects[&id].delivered.contains(line) => Some(Replayed::Delivered),
+            Before::Taken => Some(Replayed::PutAgain),
         }
     }
 
@@ -153,7 +183,9 @@ impl History {
             Entry::Staged(open) => self.open = Some(open.clone()),
             Entry::Delivered(Delivered { id, lines, refused }) => {
                 self.open = None;
-                self.known(id).settle(lines, |line| !refused.contains(line));
+                let known = self.known(id);
+                known.settle(lines, |line| !refused.contains(line));
+                lines.iter().filter(|line| !refused.contains(*line)).for_each(|line| known.delivered.add(line, line));
             }
         }
     }
@@ -364,6 +396,15 @@ mod tests {
         let history = Journal::peek(&disk, &path, "events").unwrap();
         assert!(history.open().is_none());
         assert_eq!(states(&history, "a"), [Taken, New, New, Taken, New, New]);
+        let mut journal = Journal::open(&disk, &path, "events").unwrap();
+        journal.put(&id("a"), [4, 5]).unwrap();
+        journal.taken(&id("a"), [4]).unwrap();
+        journal.staged(&id("a"), [1], batch).unwrap();
+        let replayed = (0..6).map(|line| journal.history().replayed("a", "9f", line));
+        let (delivered, staged) = (Some(Replayed::Delivered), Some(Replayed::Staged));
+        let (put_again, in_doubt) = (Some(Replayed::PutAgain), Some(Replayed::InDoubt));
+        assert_eq!(replayed.collect::<Vec<_>>(), [delivered, staged, None, delivered, put_again, in_doubt]);
+        assert_eq!(journal.history().replayed("a", "8e", 0), None);
     }
 
     #[test]

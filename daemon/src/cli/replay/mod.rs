@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::delivering::{Delivering, Manner};
 use self::journal::Journal;
+pub(crate) use self::journal::{History, Replayed};
 use self::pass::{Pass, Tally, Way};
 use self::putting::Putting;
 use self::source::{Source, unknown};
@@ -128,6 +129,17 @@ struct Summary {
     interrupted: bool,
 }
 
+/// What is known of replays into a delivery stream that keep their journal in the data directory.
+pub(crate) fn history(disk: &dyn Disk, data_dir: &Path, stream: &str) -> Result<History, Failure> {
+    Journal::peek(disk, &usual_journal(data_dir, stream), stream)
+}
+
+/// What a person types becomes no path.
+fn usual_journal(data_dir: &Path, stream: &str) -> PathBuf {
+    let digest = digest::digest(&digest::SHA256, stream.as_bytes());
+    data_dir.join("replay").join(format!("{}.journal", hex::encode(&digest.as_ref()[..16])))
+}
+
 impl Replay {
     pub(crate) async fn execute(self) -> Result<(), Failure> {
         let config = self.config.load()?;
@@ -216,15 +228,12 @@ impl Replay {
         }
     }
 
-    /// Only a daemon makes a data directory; and what a person types becomes no path in it.
+    /// Only a daemon makes a data directory.
     fn journal_path(&self, config: &Config) -> Result<PathBuf, Failure> {
         let directory = &config.data_dir;
         match &self.journal {
             Some(path) => Ok(path.clone()),
-            None if directory.is_dir() => {
-                let digest = digest::digest(&digest::SHA256, self.stream.as_bytes());
-                Ok(directory.join("replay").join(format!("{}.journal", hex::encode(&digest.as_ref()[..16]))))
-            }
+            None if directory.is_dir() => Ok(usual_journal(directory, &self.stream)),
             None => {
                 let text = format!("there is no data directory `{}` here to keep the journal in", directory.display());
                 Err(Failure::new(Exit::Usage, text).hint("name a file with --journal"))
