@@ -55,6 +55,14 @@ def pause(seconds):
     threading.Event().wait(seconds)
 
 
+def kill_in_any_order(rng, *kills):
+    """One soon after the other."""
+    first, second = rng.sample(kills, 2)
+    first()
+    pause(rng.choice([0.0, 0.01, 0.3]))
+    second()
+
+
 def files(daemon, where):
     return {path for path in daemon.data_dir.glob(f"{where}/*")}
 

@@ -7,7 +7,7 @@ import hydrant
 import lake
 from load import Load, rounds
 from minio import Minio
-from test_kill import pause
+from test_kill import kill_in_any_order, pause
 
 ROUNDS = rounds(usual=10, long=300)
 
@@ -31,11 +31,7 @@ def one_round(daemon, server, load, rng, endpoint):
             pause(rng.uniform(0.0, 0.5))
             server.start_again_at(endpoint)
         pause(rng.uniform(0.2, 1.5))
-        kills = [server.kill, daemon.kill_alive]
-        rng.shuffle(kills)
-        kills[0]()
-        pause(rng.choice([0.0, 0.01, 0.3]))
-        kills[1]()
+        kill_in_any_order(rng, server.kill, daemon.kill_alive)
 
 
 def test_both_are_killed_and_each_record_is_there_once(daemon_of, tmp_path):

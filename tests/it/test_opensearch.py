@@ -11,7 +11,7 @@ import hydrant
 import lake
 from load import Load, rounds
 from opensearch import Proxy
-from test_kill import pause
+from test_kill import kill_in_any_order, pause
 
 RECORDS = 10_000
 ROUNDS = rounds(usual=10, long=100)
@@ -168,11 +168,7 @@ def test_both_are_killed_and_each_record_is_one_document(server, daemon_of, tmp_
     for number in range(ROUNDS_OF_BOTH):
         with load.on(daemon):
             pause(rng.uniform(0.5, 2.0))
-            kills = [server.kill, daemon.kill_alive]
-            rng.shuffle(kills)
-            kills[0]()
-            pause(rng.choice([0.0, 0.01, 0.3]))
-            kills[1]()
+            kill_in_any_order(rng, server.kill, daemon.kill_alive)
         starts = [server.start, daemon.start]
         rng.shuffle(starts)
         for start in starts:
