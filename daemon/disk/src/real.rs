@@ -14,8 +14,7 @@ use rustix::fs::{Advice, CWD, FlockOperation, RenameFlags};
 
 use crate::{Disk, DiskFile, FileIdentity};
 
-/// Written in pieces of at most this size:
-/// few enough to stay in a cache of the CPU.
+/// Written in pieces of at most this size: few enough to stay in a cache of the CPU.
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
 /// Paths are used as given; relative ones count from the working directory.

@@ -63,7 +63,7 @@ fn since(replayed: Replayed) -> &'static str {
         Replayed::PutAgain => "was put again by `hydrant replay`, as a new record",
         Replayed::InDoubt => "was on its way when `hydrant replay` was interrupted, and may have been put again",
         Replayed::Staged => "is staged for the destination by `hydrant replay --to-destination`, which has not ended",
-        Replayed::Delivered => "was delivered by `hydrant replay --to-destination`",
+        Replayed::Delivered => "was delivered by `hydrant replay --to-destination`, or dropped by a plugin on its way",
     }
 }
 
