@@ -114,6 +114,7 @@ impl LogSettings {
     fn journal_options(&self) -> LogOptions {
         let mut options = self.options();
         options.segment_bytes_max = 4 << 20;
+        options.spares_max = 1;
         options.reserve_bytes = 0;
         options
     }

@@ -59,6 +59,8 @@ pub struct LogOptions {
     /// A segment after an opening or a quiet time is this small; each further one doubles, up to the maximum.
     pub segment_bytes_min: u64,
     pub segment_bytes_max: u64,
+    /// Files of trimmed segments that wait to be used again, while the disk has much room.
+    pub spares_max: usize,
     /// Bytes that must stay free on the disk; an append that would go below is [`AppendError::DiskFull`].
     pub reserve_bytes: u64,
     /// The highest LSN that another durable file names, for instance a delivery journal: a log that ends below it has
@@ -88,6 +90,7 @@ impl LogOptions {
             queue_bytes_max: 32 << 20,
             segment_bytes_min: 256 << 10,
             segment_bytes_max: 128 << 20,
+            spares_max: 4,
             reserve_bytes: 0,
             known_durable: None,
             accept_loss: false,

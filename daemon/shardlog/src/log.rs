@@ -84,11 +84,25 @@ pub(crate) enum Work {
     },
 }
 
-/// The file of the next segment, made ready before it is needed.
+/// The files of the next segments: one made ready before it is needed, or those of segments that were trimmed.
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
     pub(crate) wanted: Option<Request>,
-    pub(crate) ready: Option<Prepared>,
+    /// At most [`LogOptions::spares_max`].
+    pub(crate) ready: Vec<Prepared>,
+}
+
+impl Spare {
+    /// The last one that holds so many bytes.
+    pub(crate) fn take(&mut self, least: u64) -> Option<Prepared> {
+        let at = self.ready.iter().rposition(|ready| ready.capacity >= least)?;
+        Some(self.ready.remove(at))
+    }
+
+    /// Frees all but so many.
+    pub(crate) fn give_back(&mut self, kept: usize, disk: &dyn Disk) {
+        self.ready.drain(kept.min(self.ready.len())..).for_each(|ready| ready.discard(disk));
+    }
 }
 
 impl ShardLog {
@@ -305,14 +319,12 @@ impl Shared {
             let mut spare = shared.spare();
             let Some(request) = spare.wanted.take() else { return };
             // Half of what was wanted is better than twice the writes.
-            match spare.ready.take() {
-                Some(ready) if ready.capacity >= request.wanted / 2 => spare.ready = Some(ready),
-                small => {
-                    small.iter().for_each(|small| small.discard(&*shared.disk));
-                    // A failure here is met again, and reported, when the segment is really needed.
-                    spare.ready = Prepared::new(&*shared.disk, &shared.dir, &request).ok();
-                }
+            if spare.ready.iter().any(|ready| ready.capacity >= request.wanted / 2) {
+                return;
             }
+            spare.give_back(0, &*shared.disk);
+            // A failure here is met again, and reported, when the segment is really needed.
+            spare.ready.extend(Prepared::new(&*shared.disk, &shared.dir, &request));
         }));
     }
 }

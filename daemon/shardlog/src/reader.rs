@@ -4,7 +4,7 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hydrant_disk::{DiskFile, read_exact_at};
 use hydrant_record::{Lsn, Record, ShardIx};
 
@@ -13,6 +13,7 @@ use crate::layout::{FRAME_HEADER_BYTES, FrameHeader, Index, Kind, Lost, decode_r
 use crate::log::Shared;
 use crate::segment::{FRAMES_START, Segment, Window};
 use crate::sync::Arc;
+use crate::tail::READ_BYTES_MAX;
 
 impl Shared {
     /// The segment of a durable record and its durable end; `None` if the record is the next to come.
@@ -49,9 +50,15 @@ pub(crate) struct Place {
     pub(crate) offset: u64,
     /// The LSN of the next record.
     pub(crate) next: Lsn,
+    /// What was read last, to be read into again once nobody has records of it.
+    room: BytesMut,
 }
 
 impl Place {
+    pub(crate) fn at_start(segment: Arc<Segment>, file: Arc<dyn DiskFile>) -> Place {
+        Place { next: segment.header.base, segment, file, offset: FRAMES_START, room: BytesMut::new() }
+    }
+
     /// The start of a stretch of its segment, at or before a record. `None` if the segment was trimmed and the log has
     /// nothing left to say about it.
     pub(crate) fn open(
@@ -62,7 +69,7 @@ impl Place {
     ) -> Result<Option<Place>, ReadError> {
         match log.disk.open(&segment.path) {
             Ok(file) => {
-                let mut place = Place { next: segment.header.base, segment, file, offset: FRAMES_START };
+                let mut place = Place::at_start(segment, file);
                 if lsn > place.next {
                     let end = log.end_of(&place.segment).0;
                     (place.next, place.offset) = place.with_index(end, |index| {
@@ -85,12 +92,19 @@ impl Place {
     }
 
     /// The start of the segment after this one.
-    pub(crate) fn follow(&self, log: &Shared) -> Result<Option<Place>, ReadError> {
+    pub(crate) fn follow(&mut self, log: &Shared) -> Result<Option<Place>, ReadError> {
         let after = self.next.previous();
-        match log.holder(self.next, after)? {
-            Some((segment, _)) => Place::open(log, segment, self.next, after),
-            None => Ok(None),
+        let Some((segment, _)) = log.holder(self.next, after)? else { return Ok(None) };
+        let mut place = Place::open(log, segment, self.next, after)?;
+        if let Some(place) = &mut place {
+            place.room = std::mem::take(&mut self.room);
         }
+        Ok(place)
+    }
+
+    /// There is nothing more to read for now.
+    pub(crate) fn rest(&mut self) {
+        self.room = BytesMut::new();
     }
 
     /// Goes on to the frame that holds `wanted`, which is before `end`.
@@ -218,7 +232,7 @@ impl Place {
         let (segment, file) = (Arc::clone(&self.segment), Arc::clone(&self.file));
         let mut index = Index::new(segment.header.base);
         let mut window = Window::new(&*self.file, end);
-        let mut place = Place { next: segment.header.base, segment, file, offset: FRAMES_START };
+        let mut place = Place::at_start(segment, file);
         while place.offset < end {
             let (header, next) = place.peek(&mut window)?;
             index.add(&header, place.offset);
@@ -228,10 +242,17 @@ impl Place {
         Ok(index)
     }
 
-    fn bytes(&self, len: u64) -> Result<Bytes, ReadError> {
-        let mut buffer = vec![0; usize::try_from(len).expect("a read is limited")];
+    fn bytes(&mut self, len: u64) -> Result<Bytes, ReadError> {
+        let bytes = usize::try_from(len).expect("a read is limited");
+        // A frame that is longer than a read gets room of its own, so that few records don't hold much for long.
+        let mut buffer = if len > READ_BYTES_MAX {
+            BytesMut::zeroed(bytes)
+        } else {
+            self.room.resize(bytes, 0);
+            self.room.split()
+        };
         read_exact_at(&*self.file, &mut buffer, self.offset).map_err(|error| self.io(error))?;
-        Ok(Bytes::from(buffer))
+        Ok(buffer.freeze())
     }
 
     fn header(&self, bytes: &[u8]) -> Result<FrameHeader, ReadError> {

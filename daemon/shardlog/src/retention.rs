@@ -76,7 +76,7 @@ impl ShardLog {
     /// Bytes that the log takes on the disk. Looks at the disk only for segments that it has not asked about before.
     pub fn bytes(&self) -> io::Result<u64> {
         let spare = self.shared.spare();
-        let spare = spare.ready.as_ref().map_or(0, |ready| ready.capacity);
+        let spare: u64 = spare.ready.iter().map(|ready| ready.capacity).sum();
         Ok(self.segment_bytes()? + spare)
     }
 
@@ -134,12 +134,10 @@ impl ShardLog {
 }
 
 impl Shared {
-    /// Frees the file that waits to be the next segment.
+    /// Frees the files that wait to be the next segments.
     pub(crate) fn give_back_spare(&self) {
         let mut spare = self.spare();
         spare.wanted = None;
-        if let Some(ready) = spare.ready.take() {
-            ready.discard(&*self.disk);
-        }
+        spare.give_back(0, &*self.disk);
     }
 }

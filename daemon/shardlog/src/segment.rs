@@ -69,12 +69,18 @@ pub(crate) fn trimmed_name(number: u32) -> String {
     format!("{number:020}.seg.free")
 }
 
+/// Of a file that means nothing. Never one that somebody else could be about to use: two openings of a log in one process stay
+/// apart.
+pub(crate) fn scratch_name(disk: &dyn Disk) -> io::Result<String> {
+    Ok(format!("{:016x}.seg.tmp", disk.random()?))
+}
+
 /// What a name in a log's directory is.
 pub(crate) enum Name {
     Segment(u32),
     /// A trim mark.
     Trimmed(u32),
-    /// Left by a crash: never held a record.
+    /// Left by a crash: holds no record, or only some that were let go.
     Scratch,
     /// For humans: `NAME`, and what was set aside when loss was accepted.
     Label,
@@ -122,9 +128,11 @@ pub(crate) struct Prepared {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) capacity: u64,
     /// It was a segment before. Its blocks aren't zeroed again: nothing of that life passes for a frame of the next one,
-    /// whose salt, segment number and LSNs differ. And its name is a trim mark.
+    /// whose salt, segment number and LSNs differ.
     pub(crate) recycled: bool,
+    /// Of a file that has no meaning, or of a trim mark.
     pub(crate) path: PathBuf,
+    pub(crate) is_mark: bool,
 }
 
 impl Prepared {
@@ -138,13 +146,12 @@ impl Prepared {
             }
             capacity = (capacity / 2).max(request.least);
         }
-        // Never a name that somebody else could be about to use: two openings of a log in one process stay apart.
-        let path = dir.join(format!("{:016x}.seg.tmp", disk.random()?));
+        let path = dir.join(scratch_name(disk)?);
         let filled = fill(disk, &path, capacity);
         if filled.is_err() {
             let _ = disk.remove(&path);
         }
-        Ok(Prepared { file: filled?, capacity, recycled: false, path })
+        Ok(Prepared { file: filled?, capacity, recycled: false, path, is_mark: false })
     }
 
     /// Gives it a header, the frames that follow it, and its name; durable on return.
@@ -164,7 +171,7 @@ impl Prepared {
 
     /// Gives its space back. A trim mark keeps its name.
     pub(crate) fn discard(&self, disk: &dyn Disk) {
-        let _ = if self.recycled { self.file.set_len(0) } else { disk.remove(&self.path) };
+        let _ = if self.is_mark { self.file.set_len(0) } else { disk.remove(&self.path) };
     }
 }
 

@@ -103,6 +103,7 @@ impl ShardTail {
                 break;
             }
         }
+        self.place.iter_mut().for_each(Place::rest);
         Ok(())
     }
 

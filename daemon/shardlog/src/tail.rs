@@ -111,6 +111,7 @@ impl Tail {
                 return read.map(|()| true);
             }
             if !sealed {
+                place.rest();
                 return Ok(false);
             }
             self.place = place.follow(&self.log)?;

@@ -10,9 +10,12 @@ use std::path::PathBuf;
 use hydrant_record::Lsn;
 
 use crate::layout::SegmentHeader;
-use crate::log::Shared;
-use crate::segment::{Prepared, Segment, trimmed_name};
+use crate::log::{Shared, Spare};
+use crate::segment::{Prepared, Segment, scratch_name, trimmed_name};
 use crate::sync::{Arc, PoisonError};
+
+/// Segments are kept for later while the disk has so many times a segment, or the reserve, free.
+const SPARE_SHARE: u64 = 8;
 
 /// What trimming left in the directory.
 #[derive(Debug, Default)]
@@ -37,14 +40,14 @@ impl Shared {
             return Ok(None);
         }
         let bases = (state.segments[0].0.header.base, state.segments[count].0.header.base);
-        let newest = Arc::clone(&state.segments[count - 1].0);
-        let mark = self.dir.join(trimmed_name(newest.header.number));
         // From here on no new reader finds them.
-        let removed: Vec<_> = state.segments.drain(..count).collect();
+        let mut removed: Vec<_> = state.segments.drain(..count).collect();
         for (segment, end) in &removed {
             let _ = segment.end_when_trimmed.set(*end);
         }
         drop(state);
+        let newest = &removed[count - 1].0;
+        let mark = self.dir.join(trimmed_name(newest.header.number));
         if let Err(error) = self.disk.rename(&newest.path, &mark) {
             self.state().segments.splice(0..0, removed);
             return Err(error);
@@ -53,11 +56,13 @@ impl Shared {
             let error = self.poison(error);
             return Err(io::Error::new(error.kind(), error));
         }
-        trimming.leftover.extend(removed[..count - 1].iter().map(|(segment, _)| segment.path.clone()));
         let older = trimming.mark.replace(mark.clone());
         trimming.leftover.extend(older);
-        drop(removed);
-        self.reuse(newest, mark);
+        if let Some((newest, _)) = removed.pop() {
+            self.reuse_mark(newest, mark);
+        }
+        let useless = removed.into_iter().rev().filter_map(|(segment, _)| self.reuse(segment));
+        trimming.leftover.extend(useless);
         self.clear(&mut trimming)?;
         Ok(Some(bases))
     }
@@ -76,11 +81,11 @@ impl Shared {
     }
 
     fn clear(&self, trimming: &mut Trimming) -> io::Result<()> {
-        // A mark that has become the spare file still has its old name until it is used.
-        let spare = self.spare();
-        let kept = spare.ready.as_ref().map(|ready| ready.path.clone());
+        // A mark that has become a spare file has its old name until that is used, or goes with it.
+        let mut spare = self.spare();
         while let Some(path) = trimming.leftover.pop() {
-            if Some(&path) == kept.as_ref() {
+            if let Some(ready) = spare.ready.iter_mut().find(|ready| ready.path == path) {
+                ready.is_mark = false;
                 continue;
             }
             match self.disk.remove(&path) {
@@ -94,22 +99,63 @@ impl Shared {
         Ok(())
     }
 
-    /// Keeps the blocks of a segment for the next one, if nobody reads it and none is waiting; else gives them back.
-    fn reuse(&self, segment: Arc<Segment>, path: PathBuf) {
+    /// Keeps the blocks of a segment for the next one, if nobody reads it and few are waiting; else gives them back. The file
+    /// keeps its name, which is a mark.
+    fn reuse_mark(&self, segment: Arc<Segment>, path: PathBuf) {
         let unread = Arc::try_unwrap(segment).is_ok();
         let Ok(file) = self.disk.open_write(&path) else { return };
         let Ok(capacity) = file.len() else { return };
         if !unread {
             return self.free_under_readers(&path);
         }
-        let prepared = Prepared { file, capacity, recycled: true, path };
+        self.keep(Prepared { file, capacity, recycled: true, path, is_mark: true });
+    }
+
+    /// The same for one below a durable mark, under a name that means nothing. Returns its path if it is of no use.
+    fn reuse(&self, segment: Arc<Segment>) -> Option<PathBuf> {
+        let path = segment.path.clone();
+        let large = segment.length(&*self.disk).is_ok_and(|length| self.is_large(length));
+        if !large || !self.wants_spare(&self.spare()) || Arc::try_unwrap(segment).is_err() {
+            return Some(path);
+        }
+        let renamed = (|| {
+            let file = self.disk.open_write(&path)?;
+            let (capacity, name) = (file.len()?, self.dir.join(scratch_name(&*self.disk)?));
+            // Power loss may undo it: then this is again the name of a segment below the mark.
+            self.disk.rename(&path, &name)?;
+            io::Result::Ok(Prepared { file, capacity, recycled: true, path: name, is_mark: false })
+        })();
+        match renamed {
+            Ok(prepared) => self.keep(prepared),
+            Err(_) => return Some(path),
+        }
+        None
+    }
+
+    fn keep(&self, prepared: Prepared) {
         let mut spare = self.spare();
-        if spare.ready.is_none() && capacity >= self.options.segment_bytes_max / 2 && !self.state().closed {
-            spare.ready = Some(prepared);
+        if self.is_large(prepared.capacity) && self.wants_spare(&spare) && !self.state().closed {
+            spare.ready.push(prepared);
         } else {
             drop(spare);
             prepared.discard(&*self.disk);
         }
+    }
+
+    fn is_large(&self, capacity: u64) -> bool {
+        capacity >= self.options.segment_bytes_max / 2
+    }
+
+    /// One always; more while the disk has much room, so that a log that lets go several at once, or always at the wrong moment,
+    /// need not fill new ones with zeros.
+    fn wants_spare(&self, spare: &Spare) -> bool {
+        let plenty = || self.disk.free_bytes(&self.dir).is_ok_and(|free| self.has_plenty(free));
+        spare.ready.is_empty() || (spare.ready.len() < self.options.spares_max && plenty())
+    }
+
+    /// Whether so many free bytes are enough to keep more than one segment for later.
+    pub(crate) fn has_plenty(&self, free: u64) -> bool {
+        free / SPARE_SHARE >= self.options.reserve_bytes.max(self.options.segment_bytes_max)
     }
 
     /// Puts an empty file in the place of a mark that readers still read: its blocks go with the last of them.

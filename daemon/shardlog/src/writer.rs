@@ -233,11 +233,10 @@ impl Writer {
     fn prepared(&self, log: &Arc<Shared>, spare: &mut Spare, bytes: u64) -> Result<Prepared, CreateError> {
         let request = self.request(log, bytes);
         spare.wanted = None;
-        match spare.ready.take() {
-            Some(ready) if ready.capacity >= request.least => return Ok(ready),
-            Some(small) => small.discard(&*log.disk),
-            None => {}
+        if let Some(ready) = spare.take(request.least) {
+            return Ok(ready);
         }
+        spare.give_back(0, &*log.disk);
         Prepared::new(&*log.disk, &log.dir, &request)
     }
 
@@ -302,6 +301,9 @@ impl Writer {
         if self.space.low || self.space.bytes >= SPACE_BYTES || age >= SPACE_MILLIS {
             let free = log.disk.free_bytes(&log.dir)?;
             self.space = Space { checked_at: now, bytes: 0, low: free < log.options.reserve_bytes };
+            if !log.has_plenty(free) {
+                log.spare().give_back(1, &*log.disk);
+            }
         }
         if self.space.low { Err(CommitError::DiskFull) } else { Ok(()) }
     }

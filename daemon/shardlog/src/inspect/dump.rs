@@ -14,7 +14,7 @@ use super::scan::{Limits, resumes};
 use super::{Committers, Damage};
 use crate::layout::SegmentHeader;
 use crate::reader::Place;
-use crate::segment::{FRAMES_START, Segment, Window};
+use crate::segment::{Segment, Window};
 use crate::tail::READ_BYTES_MAX;
 use crate::walk::{Walk, look_behind};
 use crate::{LogOptions, OpenError, ReadError};
@@ -131,7 +131,7 @@ impl<'a> Reading<'a> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OpenError::io(&segment.path, error)),
         };
-        let mut place = Place { next: header.base, segment, file, offset: FRAMES_START };
+        let mut place = Place::at_start(segment, file);
         if selection.from.is_none() && selection.since.is_none() {
             return Ok(Some(Reading { disk, place, end, next }));
         }

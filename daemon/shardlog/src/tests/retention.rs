@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hydrant_disk::SimDisk;
 use hydrant_record::Timestamp;
 
 use super::*;
@@ -150,4 +151,61 @@ fn an_idle_log_gives_back_what_it_grew_to() {
     assert_eq!(log.append(some(0..1)).unwrap().first, lsn(41));
     drop(log);
     assert_eq!(payloads(&read_all(&place.open(), Some(lsn(40)))), some(0..1));
+}
+
+/// Work is done where it is brought, so that nothing is made ready at a moment of its own.
+fn large_segments(reserve_bytes: u64) -> LogOptions {
+    let (bytes, committers) = (4 << 20, Committers::inline());
+    LogOptions { segment_bytes_min: bytes, segment_bytes_max: bytes, reserve_bytes, committers, ..options() }
+}
+
+/// Full segments, so that they are worth keeping.
+fn fill(log: &ShardLog, segments: usize) {
+    for number in 0..segments * 4 {
+        log.append(vec![numbered(number, (1 << 20) - 4096)]).unwrap();
+    }
+}
+
+#[test]
+fn segments_that_go_together_wait_together_to_be_used_again() {
+    let (disk, options) = (SimDisk::new(1), large_segments(0));
+    let open = |disk: &SimDisk| ShardLog::open(Arc::new(disk.clone()), Path::new("/"), options.clone()).unwrap().0;
+    let log = open(&disk);
+    let names = |ending: &str| {
+        let all = disk.list(Path::new("/")).unwrap();
+        all.iter().filter(|name| name.to_string_lossy().ends_with(ending)).count()
+    };
+    fill(&log, 8);
+    let needed = log.last().unwrap();
+    log.trim(needed).unwrap();
+    assert_eq!(names(".seg.free") + names(".seg.tmp"), options.spares_max);
+    let kept = log.bytes().unwrap();
+    assert!(kept >= 5 * (4 << 20), "{kept}");
+    // None is made while there are those.
+    fill(&log, 3);
+    assert!(log.bytes().unwrap() <= kept);
+    let read = payloads(&read_all(&log, Some(needed)));
+    assert_eq!(read, (0..12).map(|number| numbered(number, (1 << 20) - 4096)).collect::<Vec<_>>());
+    // What waits when the power goes is of no use to the next opening, and does not stay.
+    log.trim(needed).unwrap();
+    assert_eq!(payloads(&read_all(&open(&disk.power_loss(2)), Some(needed))), read);
+}
+
+#[test]
+fn a_disk_that_fills_gets_back_what_waits() {
+    let (disk, hand) = (SimDisk::new(1), Arc::new(Hand::default()));
+    let options = LogOptions { clock: hand.clone(), ..large_segments(1 << 20) };
+    let log = ShardLog::open(Arc::new(disk.clone()), Path::new("/"), options).unwrap().0;
+    fill(&log, 8);
+    log.trim(log.last().unwrap()).unwrap();
+    let kept = log.bytes().unwrap();
+    // Others take most of what is free, which is looked at once a second.
+    disk.set_capacity(Some(kept + (20 << 20)));
+    hand.0.store(2000, Ordering::SeqCst);
+    log.append(some(0..1)).unwrap();
+    assert_eq!(log.bytes().unwrap(), kept - 3 * (4 << 20));
+    // And those that are let go from now on are gone, but for one.
+    fill(&log, 4);
+    log.trim(log.last().unwrap()).unwrap();
+    assert!(log.bytes().unwrap() <= 2 * (4 << 20), "{}", log.bytes().unwrap());
 }
