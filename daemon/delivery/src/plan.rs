@@ -24,6 +24,8 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 /// While there is a backlog a chunk fills to its size rather than being cut by an interval that is long over, so that catching
 /// up makes large objects; but a stream that is always behind still delivers this often.
 const BEHIND_MIN: Duration = Duration::from_secs(1);
+/// How long a new record waits for others before it is gathered, unless the interval is short.
+const GATHER_PAUSE: Duration = Duration::from_millis(20);
 /// The smallest chunk that a full disk is asked to hold.
 const CHUNK_BYTES_MIN: u64 = 1 << 20;
 
@@ -169,8 +171,14 @@ impl Planner {
             () = staging.rest(), if staging.is_busy() => Wake::Staged,
             () = self.drain.cancelled() => Wake::Cut,
             () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Wake::Cut,
-            () = more.notified() => Wake::Records,
+            () = self.more(more) => Wake::Records,
         }
+    }
+
+    /// After the first new record some more are awaited: a step for every commit would cost more than the commit.
+    async fn more(&self, more: &Notify) {
+        more.notified().await;
+        tokio::time::sleep(GATHER_PAUSE.min(self.stream.buffering.interval / 10)).await;
     }
 
     async fn slot(&self, slots: &Arc<Semaphore>) -> Option<tokio::sync::OwnedSemaphorePermit> {

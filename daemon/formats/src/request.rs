@@ -14,6 +14,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use hydrant_config::{DeliveryStreamSpec, Destination};
 use hydrant_record::{Epoch, LogId, StreamId, Timestamp, Unit};
+use uuid::Builder;
 
 use self::http_endpoint::HttpEndpointEncoder;
 use self::splunk::SplunkEncoder;
@@ -113,10 +114,7 @@ impl RequestId {
         let digest = self.context.finish();
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest.as_ref()[..16]);
-        bytes[6] = (bytes[6] & 0x0f) | 0x80;
-        bytes[8] = (bytes[8] & 0x3f) | 0x80;
-        let text = hex::encode(bytes);
-        format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
+        Builder::from_custom_bytes(bytes).into_uuid().to_string()
     }
 }
 

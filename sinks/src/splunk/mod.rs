@@ -20,6 +20,7 @@ use reqwest::Request;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
+use uuid::Builder;
 
 use self::answer::Answer;
 use crate::upload::{PIECES_MAX, Upload};
@@ -225,10 +226,7 @@ fn channel() -> Result<String, SinkError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| SinkError::transient(SETTINGS, format!("no random channel: {error}; it is tried again")))?;
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let text = hex::encode(bytes);
-    Ok(format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]))
+    Ok(Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
 /// Names and values of the cookies that were set.

@@ -88,7 +88,7 @@ impl Place {
             transform,
             sink,
             backup,
-            cpu: CpuPool::new(2).unwrap(),
+            cpu: CpuPool::of_callers(),
             bounds: Bounds::default(),
         })
     }
