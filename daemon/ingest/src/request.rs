@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::CONTENT_ENCODING;
 use http::request::Parts;
+use http::{HeaderName, StatusCode};
 use hydrant_shardlog::Clock;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -170,7 +170,8 @@ fn unknown_content(head: &Parts) -> ApiError {
 }
 
 pub(crate) fn target_text(head: &Parts) -> &str {
-    head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default()
+    const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+    head.headers.get(TARGET).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 fn unknown_text(head: &Parts) -> String {

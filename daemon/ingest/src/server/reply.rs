@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use http::{HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 
@@ -22,6 +22,8 @@ use crate::wire::Wire;
 /// it then, so a client that shuts a window has no more than this held without being noticed.
 const PIECE_BYTES: usize = 64 << 10;
 const EVENTS: &str = "application/vnd.amazon.eventstream";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// What is sent behind the head.
 pub(super) struct ReplyBody {
@@ -126,15 +128,14 @@ pub(super) fn refusal(error: &ApiError, wire: Wire, version: Version) -> Respons
 }
 
 fn with_ids(status: StatusCode, media_type: &'static str, body: ReplyBody) -> Response<ReplyBody> {
+    // Ids are for reading logs.
     let mut random = [0u8; 64];
-    // Ids are for reading logs; without randomness they are the same, and nothing else suffers.
-    let _ = getrandom::fill(&mut random);
+    rand::fill(&mut random);
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    let ids =
-        [("x-amzn-requestid", uuid(&random)), ("x-amz-id-2", base64_simd::STANDARD.encode_to_string(&random[16..]))];
+    let ids = [(REQUEST_ID, uuid(&random)), (ID_2, base64_simd::STANDARD.encode_to_string(&random[16..]))];
     for (name, id) in ids {
         headers.insert(name, HeaderValue::try_from(id).expect("hexadecimal and base64 text is visible ASCII"));
     }
@@ -145,10 +146,7 @@ fn with_ids(status: StatusCode, media_type: &'static str, body: ReplyBody) -> Re
 fn uuid(random: &[u8; 64]) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&random[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = hex::encode(bytes);
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
 #[cfg(test)]

@@ -7,18 +7,21 @@
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
+use http::HeaderName;
 use http::request::Parts;
 
 use super::parameters::Parameters;
 
+const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+
 /// `hex(sha256(canonical request))`, of the hash of the body.
-pub(super) fn request_hash(head: &Parts, signed: &Parameters, body_hash: &str) -> String {
+pub(super) fn request_hash(head: &Parts, signed: &Parameters<'_>, body_hash: &str) -> String {
     sha256_hex(request(head, signed, body_hash).as_bytes())
 }
 
 /// A client may send the hash of its body; if it does, it must be the one of this body.
 pub(super) fn body_hash_contradicts(head: &Parts, body_hash: &str) -> bool {
-    let sent = head.headers.get("x-amz-content-sha256");
+    let sent = head.headers.get(CONTENT_SHA256);
     sent.is_some_and(|sent| !sent.as_bytes().eq_ignore_ascii_case(body_hash.as_bytes()))
 }
 
@@ -31,7 +34,7 @@ pub(super) fn decode_query(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-pub(super) fn request(head: &Parts, signed: &Parameters, body_hash: &str) -> String {
+pub(super) fn request(head: &Parts, signed: &Parameters<'_>, body_hash: &str) -> String {
     let mut text = String::with_capacity(512);
     text.push_str(head.method.as_str());
     text.push('\n');
@@ -39,18 +42,20 @@ pub(super) fn request(head: &Parts, signed: &Parameters, body_hash: &str) -> Str
     text.push('\n');
     push_query(&mut text, head.uri.query().unwrap_or_default());
     text.push('\n');
-    for name in &signed.signed_headers {
+    for name in signed.signed_headers.split(';') {
         push_header(&mut text, head, name);
     }
     text.push('\n');
-    text.push_str(&signed.signed_headers.join(";"));
+    text.push_str(&signed.signed_headers);
     text.push('\n');
     text.push_str(body_hash);
     text
 }
 
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(digest::digest(&digest::SHA256, bytes))
+    let mut text = vec![0; 2 * digest::SHA256_OUTPUT_LEN];
+    hex::encode_to_slice(digest::digest(&digest::SHA256, bytes), &mut text).expect("two digits a byte");
+    String::from_utf8(text).expect("digits are ASCII")
 }
 
 /// Without empty and dot segments, and every segment encoded once more than it is on the wire, as all services but S3 do.
@@ -104,12 +109,9 @@ fn push_header(text: &mut String, head: &Parts, name: &str) {
             text.push(',');
         }
         let value = String::from_utf8_lossy(value.as_bytes());
-        for (index, word) in value.trim().split(' ').filter(|word| !word.is_empty()).enumerate() {
-            if index > 0 {
-                text.push(' ');
-            }
-            text.push_str(word);
-        }
+        // Of spaces that stand together one stays.
+        let mut before = ' ';
+        text.extend(value.trim().chars().filter(|char| (*char, std::mem::replace(&mut before, *char)) != (' ', ' ')));
     }
     text.push('\n');
 }

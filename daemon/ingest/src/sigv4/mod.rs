@@ -40,7 +40,8 @@ pub enum Auth {
 pub struct Keys {
     known: HashMap<String, Known>,
     skew_max: Duration,
-    derived: Mutex<HashMap<DerivedFor, hmac::Key>>,
+    /// By what they are derived for, as the credential says it.
+    derived: Mutex<HashMap<String, Arc<hmac::Key>>>,
 }
 
 /// What belongs to one access key id.
@@ -59,14 +60,6 @@ pub(crate) struct Caller {
     pub(crate) region: String,
     /// What it may do.
     pub(crate) policy: Arc<Policy>,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct DerivedFor {
-    access_key_id: String,
-    date: String,
-    region: String,
-    service: String,
 }
 
 impl fmt::Debug for Keys {
@@ -105,69 +98,70 @@ impl Auth {
 
     /// Who signed the request, for `service`.
     pub(crate) fn verify(&self, head: &Parts, body: &[u8], service: &str, now: Timestamp) -> Result<Caller, ApiError> {
-        let parameters = Parameters::of(head)?;
+        let query = canonical::decode_query(head.uri.query().unwrap_or_default());
+        let parameters = Parameters::of(head, &query)?;
         parameters.check_scope(service)?;
         let policy = match self {
             Auth::Open => Arc::default(),
             Auth::Keys(keys) => keys.verify(&parameters, head, body, now)?,
         };
-        Ok(Caller { access_key_id: parameters.access_key_id, region: parameters.region, policy })
+        Ok(Caller { access_key_id: parameters.access_key_id.into(), region: parameters.region.into(), policy })
     }
 
     /// Whose signature a request says it has, true or not.
     pub(crate) fn claimed(head: &Parts) -> Option<String> {
-        Parameters::of(head).ok().map(|parameters| parameters.access_key_id)
+        let query = canonical::decode_query(head.uri.query().unwrap_or_default());
+        Parameters::of(head, &query).ok().map(|parameters| parameters.access_key_id.to_owned())
     }
 }
 
 impl Keys {
-    fn verify(&self, signed: &Parameters, head: &Parts, body: &[u8], now: Timestamp) -> Result<Arc<Policy>, ApiError> {
-        let known = self.known.get(&signed.access_key_id).ok_or_else(ApiError::unrecognized_client)?;
+    fn verify(
+        &self,
+        signed: &Parameters<'_>,
+        head: &Parts,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Arc<Policy>, ApiError> {
+        let known = self.known.get(signed.access_key_id).ok_or_else(ApiError::unrecognized_client)?;
         self.check_time(signed, now)?;
         let body_hash = canonical::sha256_hex(body);
         let text = signed.string_to_sign(&canonical::request_hash(head, signed, &body_hash));
-        let wanted = DerivedFor {
-            access_key_id: signed.access_key_id.clone(),
-            date: signed.date.clone(),
-            region: signed.region.clone(),
-            service: signed.service.clone(),
-        };
-        let derived = self.lock().get(&wanted).cloned();
+        let derived = self.lock().get(signed.credential).cloned();
         let fresh = derived.is_none();
-        let key = derived.unwrap_or_else(|| derive(known.secret.reveal(), signed));
+        let key = derived.unwrap_or_else(|| Arc::new(derive(known.secret.reveal(), signed)));
         let calculated = hmac::sign(&key, text.as_bytes());
         let same = constant_time::verify_slices_are_equal(calculated.as_ref(), &signed.signature).is_ok();
         if !same || canonical::body_hash_contradicts(head, &body_hash) {
             return Err(ApiError::invalid_signature(MISMATCH));
         }
         if fresh {
-            self.remember(wanted, key);
+            self.remember(signed.credential, key);
         }
         // Last, so that only who has the secret learns anything of the token.
-        let token = |token: &Secret| token.reveal().as_bytes().to_vec();
-        let (wanted, sent) = (known.session_token.as_ref().map(token), &signed.session_token);
-        let same = match (&wanted, sent) {
+        let wanted = known.session_token.as_ref().map(|token| token.reveal().as_bytes());
+        let same = match (wanted, signed.session_token) {
             (None, None) => true,
-            (Some(wanted), Some(sent)) => constant_time::verify_slices_are_equal(wanted, sent.as_bytes()).is_ok(),
+            (Some(wanted), Some(sent)) => constant_time::verify_slices_are_equal(wanted, sent).is_ok(),
             _ => false,
         };
         if same { Ok(Arc::clone(&known.policy)) } else { Err(ApiError::unrecognized_client()) }
     }
 
     /// Only keys that have verified a request are kept, so nobody without a secret can push others out.
-    fn remember(&self, wanted: DerivedFor, key: hmac::Key) {
+    fn remember(&self, credential: &str, key: Arc<hmac::Key>) {
         let mut derived = self.lock();
         if derived.len() >= DERIVED_KEYS_MAX {
             derived.clear();
         }
-        derived.insert(wanted, key);
+        derived.insert(credential.to_owned(), key);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<DerivedFor, hmac::Key>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<hmac::Key>>> {
         self.derived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_time(&self, signed: &Parameters, now: Timestamp) -> Result<(), ApiError> {
+    fn check_time(&self, signed: &Parameters<'_>, now: Timestamp) -> Result<(), ApiError> {
         let seconds = i64::try_from(now.as_millis() / 1000).unwrap_or(i64::MAX);
         let skew = i64::try_from(self.skew_max.as_secs()).unwrap_or(i64::MAX);
         let at = |seconds: i64| {
@@ -195,11 +189,11 @@ impl Keys {
     }
 }
 
-fn derive(secret: &str, signed: &Parameters) -> hmac::Key {
+fn derive(secret: &str, signed: &Parameters<'_>) -> hmac::Key {
     let first = format!("AWS4{secret}");
     let step = |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
-    let date = step(first.as_bytes(), &signed.date);
-    let region = step(date.as_ref(), &signed.region);
-    let service = step(region.as_ref(), &signed.service);
+    let date = step(first.as_bytes(), signed.date);
+    let region = step(date.as_ref(), signed.region);
+    let service = step(region.as_ref(), signed.service);
     hmac::Key::new(hmac::HMAC_SHA256, step(service.as_ref(), "aws4_request").as_ref())
 }

@@ -1,37 +1,48 @@
 //! What a signed request says about its signature, from the `Authorization` header or from the query. All parts or none.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use http::request::Parts;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use super::canonical::decode_query;
+use chrono::format::{Item, Parsed, StrftimeItems, parse};
+use chrono::{DateTime, Utc};
+use http::header::{AUTHORIZATION, DATE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+
 use crate::ApiError;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const EXPIRES_MAX: i64 = 604_800;
+const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
+const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// The parameters of one signature, well-formed but not yet verified.
 #[derive(Debug)]
-pub(super) struct Parameters {
-    pub(super) access_key_id: String,
-    pub(super) date: String,
-    pub(super) region: String,
-    pub(super) service: String,
-    pub(super) signed_headers: Vec<String>,
-    pub(super) signature: Vec<u8>,
+pub(super) struct Parameters<'a> {
+    /// The four below as they were sent: all that the key of a signature is derived for.
+    pub(super) credential: &'a str,
+    pub(super) access_key_id: &'a str,
+    pub(super) date: &'a str,
+    pub(super) region: &'a str,
+    pub(super) service: &'a str,
+    /// In small letters, with semicolons between them.
+    pub(super) signed_headers: Cow<'a, str>,
+    pub(super) signature: [u8; 32],
     /// As `yyyymmddThhmmssZ`, and in seconds since 1970.
-    pub(super) timestamp: String,
+    pub(super) timestamp: Cow<'a, str>,
     pub(super) seconds: i64,
     /// Query form only: how long the signature is good.
     pub(super) expires: Option<i64>,
     /// Of temporary credentials.
-    pub(super) session_token: Option<String>,
+    pub(super) session_token: Option<&'a [u8]>,
 }
 
-impl Parameters {
-    pub(super) fn of(head: &Parts) -> Result<Parameters, ApiError> {
-        let mut authorizations = head.headers.get_all(http::header::AUTHORIZATION).iter();
+impl<'a> Parameters<'a> {
+    /// `query` is the decoded one of the head.
+    pub(super) fn of(head: &'a Parts, query: &'a [(String, String)]) -> Result<Parameters<'a>, ApiError> {
+        let mut authorizations = head.headers.get_all(AUTHORIZATION).iter();
         let header = authorizations.next();
-        let query = decode_query(head.uri.query().unwrap_or_default());
         let in_query = query.iter().any(|(name, _)| name == "X-Amz-Algorithm");
         match header {
             Some(_) if in_query => Err(ApiError::invalid_signature(
@@ -46,7 +57,7 @@ impl Parameters {
                 })?;
                 Parameters::from_header(head, text)
             }
-            None if in_query => Parameters::from_query(&query),
+            None if in_query => Parameters::from_query(query),
             None => Err(ApiError::missing_token()),
         }
     }
@@ -61,7 +72,7 @@ impl Parameters {
             let text = format!("Credential should be scoped to correct service: '{service}'.");
             return Err(ApiError::invalid_signature(text));
         }
-        if self.date != self.timestamp[..8] {
+        if *self.date != self.timestamp[..8] {
             return Err(ApiError::invalid_signature(format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{}' != '{}', \
                  from '{}'.",
@@ -78,20 +89,20 @@ impl Parameters {
         format!("{ALGORITHM}\n{time}\n{date}/{region}/{service}/aws4_request\n{request_hash}")
     }
 
-    fn from_header(head: &Parts, text: &str) -> Result<Parameters, ApiError> {
+    fn from_header(head: &'a Parts, text: &'a str) -> Result<Parameters<'a>, ApiError> {
+        const NAMES: [&str; 3] = ["Credential", "SignedHeaders", "Signature"];
         let (algorithm, rest) = text.split_once(' ').unwrap_or((text, ""));
         if algorithm != ALGORITHM {
             return Err(ApiError::incomplete_signature(format!("Unsupported AWS 'algorithm': '{algorithm}'.")));
         }
-        let parts = || rest.split(',').filter_map(|part| part.trim().split_once('='));
-        let part = |name: &str| parts().find(|(key, _)| *key == name).map(|(_, value)| value);
-        let twice = ["Credential", "SignedHeaders", "Signature"]
-            .into_iter()
-            .find(|name| parts().filter(|(key, _)| key == name).count() > 1);
-        if let Some(name) = twice {
-            return Err(ApiError::incomplete_signature(format!("Authorization header must have '{name}' once.")));
+        let mut found = [None; NAMES.len()];
+        for (key, value) in rest.split(',').filter_map(|part| part.trim().split_once('=')) {
+            let Some(at) = NAMES.iter().position(|name| *name == key) else { continue };
+            if found[at].replace(value).is_some() {
+                return Err(ApiError::incomplete_signature(format!("Authorization header must have '{key}' once.")));
+            }
         }
-        let (credential, headers, signature) = (part("Credential"), part("SignedHeaders"), part("Signature"));
+        let [credential, headers, signature] = found;
         let time = time_of_header(head)?;
         let (Some(credential), Some(headers), Some(signature), Some((timestamp, seconds))) =
             (credential, headers, signature, time)
@@ -104,10 +115,8 @@ impl Parameters {
             ])));
         };
         let mut parameters = Parameters::new(credential, headers, signature, (timestamp, seconds))?;
-        let token = head.headers.get("x-amz-security-token");
-        parameters.session_token = token.map(|token| String::from_utf8_lossy(token.as_bytes()).into_owned());
-        let has = |name: &str| parameters.signed_headers.iter().any(|header| header == name);
-        if !has("x-amz-date") && !has("date") {
+        parameters.session_token = head.headers.get(SECURITY_TOKEN).map(HeaderValue::as_bytes);
+        if !parameters.signs("x-amz-date") && !parameters.signs("date") {
             return Err(ApiError::invalid_signature(
                 "'X-Amz-Date' or 'Date' must be a 'SignedHeader' in the AWS Authorization.",
             ));
@@ -115,7 +124,7 @@ impl Parameters {
         Ok(parameters)
     }
 
-    fn from_query(query: &[(String, String)]) -> Result<Parameters, ApiError> {
+    fn from_query(query: &'a [(String, String)]) -> Result<Parameters<'a>, ApiError> {
         let value = |name: &str| {
             let mut all = query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
             // Which of two would count is nobody's to guess.
@@ -133,10 +142,10 @@ impl Parameters {
         let seconds = parse_time(date).ok_or_else(|| {
             ApiError::incomplete_signature(format!("Date must be in ISO-8601 'basic format'. Got '{date}'."))
         })?;
-        let time = (date.to_owned(), seconds);
+        let time = (date.into(), seconds);
         let (credential, headers) = (value("X-Amz-Credential")?, value("X-Amz-SignedHeaders")?);
         let mut parameters = Parameters::new(credential, headers, value("X-Amz-Signature")?, time)?;
-        parameters.session_token = value("X-Amz-Security-Token").ok().map(str::to_owned);
+        parameters.session_token = value("X-Amz-Security-Token").ok().map(str::as_bytes);
         let expires = value("X-Amz-Expires")?.parse().ok().filter(|seconds| (1..=EXPIRES_MAX).contains(seconds));
         parameters.expires = Some(expires.ok_or_else(|| {
             ApiError::incomplete_signature(format!(
@@ -146,7 +155,12 @@ impl Parameters {
         Ok(parameters)
     }
 
-    fn new(credential: &str, headers: &str, signature: &str, time: (String, i64)) -> Result<Parameters, ApiError> {
+    fn new(
+        credential: &'a str,
+        headers: &'a str,
+        signature: &str,
+        (timestamp, seconds): (Cow<'a, str>, i64),
+    ) -> Result<Parameters<'a>, ApiError> {
         let scope: Vec<&str> = credential.split('/').collect();
         let [access_key_id, date, region, service, "aws4_request"] = scope[..] else {
             return Err(ApiError::incomplete_signature(format!(
@@ -154,27 +168,38 @@ impl Parameters {
                  '{credential}'"
             )));
         };
-        let signed_headers: Vec<String> = headers.split(';').map(str::to_ascii_lowercase).collect();
-        if !signed_headers.iter().any(|header| header == "host" || header == ":authority") {
+        let mut bytes = [0; 32];
+        let signature = hex::decode_to_slice(signature, &mut bytes)
+            .map(|()| bytes)
+            .map_err(|_| ApiError::incomplete_signature("Signature must be 64 hexadecimal digits of an HMAC-SHA256."));
+        let mut signed_headers = Cow::Borrowed(headers);
+        if headers.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            signed_headers.to_mut().make_ascii_lowercase();
+        }
+        let (expires, session_token) = (None, None);
+        let parameters = Parameters {
+            credential,
+            access_key_id,
+            date,
+            region,
+            service,
+            signed_headers,
+            signature: signature?,
+            timestamp,
+            seconds,
+            expires,
+            session_token,
+        };
+        if !parameters.signs("host") && !parameters.signs(":authority") {
             return Err(ApiError::invalid_signature(
                 "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
             ));
         }
-        let signature = hex::decode(signature).ok().filter(|bytes| bytes.len() == 32).ok_or_else(|| {
-            ApiError::incomplete_signature("Signature must be 64 hexadecimal digits of an HMAC-SHA256.")
-        })?;
-        Ok(Parameters {
-            access_key_id: access_key_id.to_owned(),
-            date: date.to_owned(),
-            region: region.to_owned(),
-            service: service.to_owned(),
-            signed_headers,
-            signature,
-            timestamp: time.0,
-            seconds: time.1,
-            expires: None,
-            session_token: None,
-        })
+        Ok(parameters)
+    }
+
+    fn signs(&self, name: &str) -> bool {
+        self.signed_headers.split(';').any(|header| header == name)
     }
 }
 
@@ -184,19 +209,19 @@ fn missing_text(parts: [(bool, &str); 4]) -> String {
 }
 
 fn head_has_no_date(head: &Parts) -> bool {
-    !head.headers.contains_key("x-amz-date") && !head.headers.contains_key(http::header::DATE)
+    !head.headers.contains_key(AMZ_DATE) && !head.headers.contains_key(DATE)
 }
 
 /// `None` if there is no date; an error if there is one that cannot be read.
-fn time_of_header(head: &Parts) -> Result<Option<(String, i64)>, ApiError> {
-    let own = head.headers.get("x-amz-date");
-    let Some(value) = own.or_else(|| head.headers.get(http::header::DATE)) else {
+fn time_of_header(head: &Parts) -> Result<Option<(Cow<'_, str>, i64)>, ApiError> {
+    let own = head.headers.get(AMZ_DATE);
+    let Some(value) = own.or_else(|| head.headers.get(DATE)) else {
         return Ok(None);
     };
     let text = value.to_str().unwrap_or_default();
-    let read = parse_time(text).map(|seconds| (text.to_owned(), seconds)).or_else(|| {
+    let read = parse_time(text).map(|seconds| (text.into(), seconds)).or_else(|| {
         let date = DateTime::parse_from_rfc2822(text).ok().filter(|_| own.is_none())?.with_timezone(&Utc);
-        Some((date.format("%Y%m%dT%H%M%SZ").to_string(), date.timestamp()))
+        Some((date.format(TIME_FORMAT).to_string().into(), date.timestamp()))
     });
     read.map(Some).ok_or_else(|| {
         ApiError::incomplete_signature(format!("Date must be in ISO-8601 'basic format'. Got '{text}'."))
@@ -204,6 +229,9 @@ fn time_of_header(head: &Parts) -> Result<Option<(String, i64)>, ApiError> {
 }
 
 fn parse_time(text: &str) -> Option<i64> {
-    let time = NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok()?;
+    static ITEMS: LazyLock<Vec<Item<'static>>> = LazyLock::new(|| StrftimeItems::new(TIME_FORMAT).collect());
+    let mut parsed = Parsed::new();
+    parse(&mut parsed, text, ITEMS.iter()).ok()?;
+    let time = parsed.to_naive_datetime_with_offset(0).ok()?;
     (text.len() == 16).then(|| time.and_utc().timestamp())
 }

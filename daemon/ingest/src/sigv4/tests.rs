@@ -59,7 +59,7 @@ fn refused(changes: &[(&str, &str)], code: &str, text: &str) {
 #[test]
 fn the_vector_of_botocore_is_reproduced_step_by_step() {
     let head = head(&[]);
-    let signed = Parameters::of(&head).unwrap();
+    let signed = Parameters::of(&head, &[]).unwrap();
     let hash = canonical::request_hash(&head, &signed, &canonical::sha256_hex(BODY.as_bytes()));
     assert_eq!(hash, "143720d52e05181e83e05572ea1f07a803b9ee84f5133bd7d7dc100cdec0ea40");
     let canonical = canonical::request(&head, &signed, &canonical::sha256_hex(BODY.as_bytes()));
@@ -178,7 +178,7 @@ fn presigned(expires: i64, token: &str) -> String {
     );
     let zeros = format!("{query}&X-Amz-Signature={}", "0".repeat(64));
     let head = head(&[("uri", &zeros), ("authorization", "")]);
-    let signed = Parameters::of(&head).unwrap();
+    let signed = Parameters::of(&head, &[]).unwrap();
     let text = signed.string_to_sign(&canonical::request_hash(&head, &signed, &canonical::sha256_hex(BODY.as_bytes())));
     format!("{query}&X-Amz-Signature={}", hex::encode(hmac::sign(&derive(SECRET, &signed), text.as_bytes())))
 }
@@ -218,7 +218,7 @@ fn the_query_form_is_good_until_it_expires() {
 fn canonical_queries_are_sorted_and_encoded_once() {
     let head = head(&[("uri", "/a%20b?z=1&a=%7E+&a=%2f")]);
     let text =
-        canonical::request(&head, &Parameters::of(&super::tests::head(&[])).unwrap(), &canonical::sha256_hex(b""));
+        canonical::request(&head, &Parameters::of(&super::tests::head(&[]), &[]).unwrap(), &canonical::sha256_hex(b""));
     assert!(text.starts_with("POST\n/a%2520b\na=%2F&a=~%2B&z=1\n"), "{text}");
 }
 
