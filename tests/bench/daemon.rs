@@ -90,6 +90,14 @@ impl Daemon {
         })
     }
 
+    /// Until so many records are delivered.
+    pub(crate) fn wait_delivered(&mut self, stream: &str, records: u64) -> Result<()> {
+        let name = stream.to_owned();
+        self.wait("too little is delivered", move |daemon| {
+            Ok(daemon.status(&name)?["delivered"].as_u64().is_some_and(|delivered| delivered >= records))
+        })
+    }
+
     /// What the daemon says of a delivery stream.
     pub(crate) fn status(&self, stream: &str) -> Result<serde_json::Value> {
         let (status, body) = Connection::open(&self.admin)?.get(&self.admin, "/status")?;

@@ -25,6 +25,7 @@ mod opensearch;
 mod outage;
 mod outbox;
 mod partitions;
+mod plain_server;
 mod records;
 mod servers;
 mod stored;
