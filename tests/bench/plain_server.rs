@@ -76,7 +76,8 @@ fn serve(mut stream: TcpStream, log: &Log) -> Result<Duration> {
         received.drain(..length);
         store(log, &records)?;
         let (length, first) = (ANSWER.len(), hash.as_ref()[0]);
-        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nx-hash: {first}\r\n\r\n{ANSWER}")?;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nx-hash: {first}\r\n\r\n{ANSWER}");
+        stream.write_all(answer.as_bytes())?;
     }
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Ok(Duration::new(time.tv_sec.try_into()?, time.tv_nsec.try_into()?))

@@ -447,10 +447,11 @@ impl World {
         assert!(self.settings.retained || bytes <= 160 << 10, "the log has {bytes} bytes in {files:?}");
     }
 
-    /// Those of a log that are in use, and their length. One segment is kept to be used again, as long as the longest put.
+    /// Those of a log that are in use, and their length. A few are kept to be used again, each as long as the longest put.
     fn files(&self, dir: &Path) -> (u64, Vec<PathBuf>) {
-        let mut files = self.sim.list(dir).unwrap();
-        files.retain(|file| file.extension().is_none_or(|extension| extension != "free"));
+        let kept = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "free" || extension == "tmp");
+        let (kept, files): (Vec<_>, Vec<_>) = self.sim.list(dir).unwrap().into_iter().partition(kept);
+        assert!(kept.len() <= 1 + self.options().spares_max, "{kept:?}");
         let bytes = files.iter().map(|file| self.sim.open(&dir.join(file)).unwrap().len().unwrap()).sum();
         (bytes, files)
     }

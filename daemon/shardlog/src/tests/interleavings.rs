@@ -68,10 +68,10 @@ fn threads(count: usize) -> Committers {
 /// All of them by name: the defaults would start the threads of the process, which outlive a scenario.
 fn stepped_options(committers: Committers) -> LogOptions {
     LogOptions {
-        spares_max: 2,
         queue_bytes_max: 1 << 20,
         segment_bytes_min: SEGMENT_BYTES,
         segment_bytes_max: SEGMENT_BYTES,
+        spares_max: 2,
         reserve_bytes: 0,
         known_durable: None,
         accept_loss: false,
