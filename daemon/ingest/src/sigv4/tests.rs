@@ -178,7 +178,8 @@ fn presigned(expires: i64, token: &str) -> String {
     );
     let zeros = format!("{query}&X-Amz-Signature={}", "0".repeat(64));
     let head = head(&[("uri", &zeros), ("authorization", "")]);
-    let signed = Parameters::of(&head, &[]).unwrap();
+    let query_of_zeros = canonical::decode_query(head.uri.query().unwrap());
+    let signed = Parameters::of(&head, &query_of_zeros).unwrap();
     let text = signed.string_to_sign(&canonical::request_hash(&head, &signed, &canonical::sha256_hex(BODY.as_bytes())));
     format!("{query}&X-Amz-Signature={}", hex::encode(hmac::sign(&derive(SECRET, &signed), text.as_bytes())))
 }
