@@ -236,6 +236,8 @@ impl Gatherer {
     /// Ends the chunk; the next step begins another.
     pub(crate) fn cut(&mut self) -> Option<Gathered> {
         self.partitioner.reset();
+        // It may be long until there is a place for another.
+        self.tail.rest();
         self.chunk.take()
     }
 

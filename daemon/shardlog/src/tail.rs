@@ -83,6 +83,11 @@ impl Tail {
         }
     }
 
+    /// Nothing more will be read for a while: the room of the last read goes.
+    pub fn rest(&mut self) {
+        self.place.iter_mut().for_each(Place::rest);
+    }
+
     /// The last record it has given out, or where it was opened.
     pub fn position(&self) -> Option<Lsn> {
         self.position

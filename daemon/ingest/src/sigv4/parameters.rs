@@ -168,34 +168,33 @@ impl<'a> Parameters<'a> {
                  '{credential}'"
             )));
         };
+        let is_host = |name: &str| name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority");
+        if !headers.split(';').any(is_host) {
+            return Err(ApiError::invalid_signature(
+                "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
+            ));
+        }
         let mut bytes = [0; 32];
-        let signature = hex::decode_to_slice(signature, &mut bytes)
-            .map(|()| bytes)
-            .map_err(|_| ApiError::incomplete_signature("Signature must be 64 hexadecimal digits of an HMAC-SHA256."));
+        hex::decode_to_slice(signature, &mut bytes).map_err(|_| {
+            ApiError::incomplete_signature("Signature must be 64 hexadecimal digits of an HMAC-SHA256.")
+        })?;
         let mut signed_headers = Cow::Borrowed(headers);
         if headers.bytes().any(|byte| byte.is_ascii_uppercase()) {
             signed_headers.to_mut().make_ascii_lowercase();
         }
-        let (expires, session_token) = (None, None);
-        let parameters = Parameters {
+        Ok(Parameters {
             credential,
             access_key_id,
             date,
             region,
             service,
             signed_headers,
-            signature: signature?,
+            signature: bytes,
             timestamp,
             seconds,
-            expires,
-            session_token,
-        };
-        if !parameters.signs("host") && !parameters.signs(":authority") {
-            return Err(ApiError::invalid_signature(
-                "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
-            ));
-        }
-        Ok(parameters)
+            expires: None,
+            session_token: None,
+        })
     }
 
     fn signs(&self, name: &str) -> bool {
